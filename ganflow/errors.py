@@ -1,0 +1,100 @@
+"""Errors that a user can act on: what was given, what is allowed, where, what to do.
+
+    raise GanflowError("unknown name `fake_C`", location=where, hint="did you mean `fake_B`?")
+
+Every message that reaches a user goes through :class:`GanflowError`; ``assert`` is for our own bugs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Location:
+    """A place in a gin file.
+
+    Args:
+        file: path as the user wrote it, or a label such as ``<string>``.
+        line: 1-based line number.
+        column: 0-based column of the caret, or ``None`` when only the line is known.
+        length: how many characters the caret underlines.
+        text: the source line, shown under the message; empty when unknown.
+    """
+
+    file: str
+    line: int
+    column: int | None = None
+    length: int = 1
+    text: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+    def shifted(self, column: int, length: int = 1) -> Location:
+        """The same line with the caret at ``column``."""
+        return replace(self, column=column, length=max(1, length))
+
+    def excerpt(self) -> str:
+        """The source line with a caret below it; empty if the text is unknown."""
+        if not self.text.strip():
+            return ""
+        line = self.text.rstrip("\n").expandtabs(1)
+        shown = f"    {line}"
+        if self.column is None or self.column > len(line):
+            return shown
+        width = max(1, min(self.length, len(line) - self.column))
+        return f"{shown}\n    {' ' * self.column}{'^' * width}"
+
+
+class GanflowError(Exception):
+    """Input that cannot be used, said in one message.
+
+    Args:
+        message: what was given and why it cannot be used.
+        location: the gin file and line it was given at, where there is one.
+        hint: what is allowed, or what to do.
+        code: a stable name such as ``unknown-name``, printed in brackets.
+        status: exit status of the command line, 2 for bad input and 1 for a run that failed.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        location: Location | None = None,
+        hint: str = "",
+        code: str = "",
+        status: int = 2,
+    ) -> None:
+        self.message, self.location, self.hint = message, location, hint
+        self.code, self.status = code, status
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        return render("error", self.message, self.location, self.hint, self.code)
+
+
+def render(level: str, message: str, location: Location | None, hint: str = "", code: str = "") -> str:
+    """One diagnostic as text: ``file:line: error[code]: message``, excerpt with caret, hint."""
+    where = f"{location}: " if location else ""
+    label = f"{level}[{code}]" if code else level
+    lines = [f"{where}{label}: {message}"]
+    if location and location.excerpt():
+        lines.append(location.excerpt())
+    if hint:
+        lines.append("  " + hint.replace("\n", "\n  "))
+    return "\n".join(lines)
+
+
+def nearest(name: str, known: object, count: int = 3) -> list[str]:
+    """The known names most like ``name``, best first."""
+    import difflib
+
+    return difflib.get_close_matches(name, [str(k) for k in known], n=count, cutoff=0.6)  # type: ignore[attr-defined]
+
+
+def did_you_mean(name: str, known: object) -> str:
+    """``did you mean `fake_B`?``, or an empty string when nothing is near."""
+    close = nearest(name, known)
+    return "did you mean " + " or ".join(f"`{c}`" for c in close) + "?" if close else ""

@@ -1,0 +1,264 @@
+"""The house rules: who may import whom, how long a file may be, what lies at the top of the repository."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import runpy
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "ganflow"
+
+# A module or subpackage of ganflow imports from its own layer or lower ones, without cycles.
+LAYERS = {
+    "errors": 0,
+    "expr": 1,
+    "parsing": 1,
+    "experiment": 1,
+    "graph": 2,
+    "scheduler": 3,
+    "resolve": 3,
+    "modes": 3,
+    "terms": 3,
+    "reuse": 3,
+    "checks": 3,
+    "codegen": 3,
+    "views": 3,
+    "plan_text": 3,
+    "draws": 3,
+    "nn": 3,
+    "losses": 3,
+    "ops": 3,
+    "metrics": 3,
+    "data": 3,
+    "step": 4,
+    "probe": 4,
+    "logs": 4,
+    "checkpoint": 4,
+    "components": 4,
+    "config": 5,
+    "trainer": 5,
+    "ablation": 6,
+    "cli": 7,
+    "__init__": 8,
+    "__main__": 8,
+}
+
+# `print(graph)` and `graph.source`: a graph shows itself, by methods that import what does it when called.
+ON_CALL = {("graph", "views"), ("graph", "plan_text"), ("graph", "codegen")}
+
+# The compiler: text in, text out. It imports nothing of ganflow but itself, so torch and gin stay out.
+COMPILER = {
+    "errors",
+    "expr",
+    "parsing",
+    "resolve",
+    "experiment",
+    "graph",
+    "modes",
+    "terms",
+    "reuse",
+    "scheduler",
+    "checks",
+    "codegen",
+    "views",
+    "plan_text",
+}
+HEAVY = {"torch", "torchmetrics", "gin"}
+
+# What gin files name: plain Python and torch, usable without gin and without an experiment.
+PLAIN = {"nn", "losses", "ops", "metrics", "data"}
+
+TOP_LEVEL = {"ganflow", "experiments", "tests", "tools", "docs"}
+TOP_LEVEL |= {"setup.py", "README.md", "LICENSE", "CHANGELOG.md"}
+BUILT = {"build", "dist", "runs", "__pycache__"}
+
+MAX_MODULE_LINES = 400
+MAX_FUNCTION_LINES = 60
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def unit(path: Path) -> str:
+    """The key of ``path`` in LAYERS: ``ganflow/nn/unet.py`` belongs to ``nn``."""
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def where(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def dotted_imports(path: Path) -> Iterator[tuple[ast.stmt, str]]:
+    """Statement and full name of all that ``path`` imports: ``from . import nn`` is ``ganflow.nn``."""
+    package = path.relative_to(ROOT).parent.parts
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            base = [*above, *([node.module] if node.module else [])]
+            for alias in node.names:
+                yield node, ".".join([*base, alias.name])
+
+
+def inside(name: str) -> str:
+    """The unit that a full name starting with ``ganflow`` belongs to; what the package itself exports is
+    ``__init__``."""
+    first = (name.split(".") + ["__init__"])[1]
+    exists = (PACKAGE / first).is_dir() or (PACKAGE / f"{first}.py").is_file()
+    return first if exists or first in LAYERS else "__init__"
+
+
+@cache
+def imports() -> list[tuple[str, str, str, bool]]:
+    """(place, importing unit, imported name or unit, is it ours) for each import but ON_CALL."""
+    found = []
+    for path in modules():
+        for node, name in dotted_imports(path):
+            ours = name.split(".")[0] == "ganflow"
+            target = inside(name) if ours else name.split(".")[0]
+            if node.col_offset == 0 or (unit(path), target) not in ON_CALL:
+                found.append((f"{where(path)}:{node.lineno}", unit(path), target, ours))
+    return found
+
+
+def tracked_files() -> list[Path]:
+    """Files that are, or would be, in the repository: what git ignores is left out."""
+    command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        listed = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    except (OSError, subprocess.CalledProcessError):  # no git, or a source archive
+        return [p for p in ROOT.rglob("*") if p.is_file() and not ignored(p.relative_to(ROOT).parts)]
+    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+def ignored(parts: tuple[str, ...]) -> bool:
+    return any(p in BUILT or p.startswith(".") or p.endswith(".egg-info") for p in parts)
+
+
+def test_every_module_has_a_layer() -> None:
+    unknown = sorted({unit(path) for path in modules()} - LAYERS.keys())
+    assert not unknown, f"give {unknown} a layer: add them to LAYERS in tests/test_layout.py"
+
+
+def test_imports_go_down() -> None:
+    wrong = [
+        f"{place}: {source} (layer {LAYERS[source]}) imports {target} (layer {LAYERS[target]})"
+        for place, source, target, ours in imports()
+        if ours and source in LAYERS and target in LAYERS and LAYERS[target] > LAYERS[source]
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_imports_make_no_cycle() -> None:
+    needs: dict[str, set[str]] = {}
+    for _, source, target, ours in imports():
+        if ours and source != target:
+            needs.setdefault(source, set()).add(target)
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as error:
+        pytest.fail("modules import one another: " + " <- ".join(error.args[1]))
+
+
+def test_the_compiler_stays_without_torch_and_gin() -> None:
+    wrong = [
+        f"{place}: {source} imports {target}"
+        for place, source, target, ours in imports()
+        if source in COMPILER and (target not in COMPILER if ours else target in HEAVY)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_importing_the_compiler_imports_neither_torch_nor_gin() -> None:
+    """The same for what really happens, ganflow/__init__.py included."""
+    names = [f"ganflow.{name}" for name in sorted(COMPILER) if any(unit(p) == name for p in modules())]
+    code = f"import sys, {', '.join(names)}; print(*sorted({HEAVY!r} & sys.modules.keys()))"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert (ran.returncode, ran.stderr, ran.stdout.strip()) == (0, "", "")
+
+
+def test_what_gin_files_name_is_plain() -> None:
+    wrong = [
+        f"{place}: {source} imports {target}"
+        for place, source, target, ours in imports()
+        if source in PLAIN and (target in COMPILER - {"errors"} if ours else target == "gin")
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def code_files() -> list[Path]:
+    scripts = [path for path in (ROOT / "tools").rglob("*") if path.is_file() and path.suffix != ".txt"]
+    return [*modules(), *(path for path in scripts if path.suffix != ".pyc")]
+
+
+def test_no_module_is_long() -> None:
+    sizes = {where(path): len(path.read_text(encoding="utf-8").splitlines()) for path in code_files()}
+    assert not {name: size for name, size in sizes.items() if size > MAX_MODULE_LINES}
+
+
+def test_no_function_is_long() -> None:
+    functions = (
+        (f"{where(path)}:{node.lineno} {node.name}", (node.end_lineno or 0) - node.lineno + 1)
+        for path in code_files()
+        if path.suffix == ".py"
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+    assert not {name: size for name, size in functions if size > MAX_FUNCTION_LINES}
+
+
+def test_the_top_level_holds_only_what_belongs_there() -> None:
+    found = {path.relative_to(ROOT).parts[0] for path in tracked_files()}
+    assert not {name for name in found if name not in TOP_LEVEL and not name.startswith(".")}
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        pytest.param(r"\b(TO" + r"DO|FIX" + r"ME)\b", id="unfinished"),
+        pytest.param(r"(?<![\w./-])/(work|root|home/\w+)/", id="path of one machine"),
+    ],
+)
+def test_no_file_contains(pattern: str) -> None:
+    found = []
+    for path in tracked_files():
+        text = path.read_bytes().decode("utf-8", errors="replace")
+        if "\0" not in text:
+            hits = (number for number, line in enumerate(text.splitlines(), 1) if re.search(pattern, line))
+            found += [f"{where(path)}:{number}" for number in hits]
+    assert not found
+
+
+def test_every_requirement_is_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dependency without a line in constraints.txt would be a different version on another day."""
+    given: dict[str, object] = {}
+    monkeypatch.setattr("setuptools.setup", lambda **keywords: given.update(keywords))
+    runpy.run_path(str(ROOT / "setup.py"))
+    wanted = [*given["install_requires"], *(r for rs in given["extras_require"].values() for r in rs)]
+    lines = (ROOT / "tools" / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = {distribution(line) for line in lines if "==" in line}
+    assert {distribution(requirement) for requirement in wanted} <= pinned
+
+
+def distribution(requirement: str) -> str:
+    """The normalized name: ``basemap_data==2.0.0`` is about ``basemap-data``."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[^\w.-]", requirement, maxsplit=1)[0]).lower()
