@@ -106,6 +106,7 @@ class Op:
         variadic: it takes any number of positional arguments.
         open_keywords: it takes any keyword.
         host: it returns a host number when all its arguments are host numbers.
+        host_result: it always returns a host number (`size`).
         bound: parameters that the gin file binds, as plain values.
     """
 
@@ -117,6 +118,7 @@ class Op:
     variadic: bool = False
     open_keywords: bool = False
     host: bool = False
+    host_result: bool = False
     bound: Mapping[str, object] = field(default_factory=dict)
 
 

@@ -223,6 +223,7 @@ class StepGraph:
         phases: updates and groups in order.
         networks: used, in order of declaration; ``ops``: called by some expression.
         optimizers: network -> a line such as ``Adam lr 0.0002``.
+        scheduled: networks with an optimizer argument that changes from step to step.
     """
 
     name: str
@@ -232,7 +233,20 @@ class StepGraph:
     networks: tuple[str, ...]
     optimizers: Mapping[str, str] = field(default_factory=dict)
     pruned: tuple[Pruned, ...] = ()
+    scheduled: tuple[str, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = field(default=(), compare=False)
+
+    def __str__(self) -> str:
+        from ganflow.views import plan_text  # views read graphs; graphs only know how to ask for one
+
+        return plan_text(self)
+
+    @property
+    def source(self) -> str:
+        """The Python that runs this step."""
+        from ganflow.codegen import generate
+
+        return generate(self).text
 
     @property
     def updates(self) -> tuple[UpdatePlan, ...]:

@@ -26,6 +26,9 @@ LAYERS = {
     "experiment": 1,
     "graph": 2,
     "scheduler": 3,
+    "names": 3,
+    "scopes": 3,
+    "signatures": 3,
     "resolve": 3,
     "modes": 3,
     "terms": 3,
@@ -57,22 +60,8 @@ LAYERS = {
 ON_CALL = {("graph", "views"), ("graph", "plan_text"), ("graph", "codegen")}
 
 # The compiler: text in, text out. It imports nothing of ganflow but itself, so torch and gin stay out.
-COMPILER = {
-    "errors",
-    "expr",
-    "parsing",
-    "resolve",
-    "experiment",
-    "graph",
-    "modes",
-    "terms",
-    "reuse",
-    "scheduler",
-    "checks",
-    "codegen",
-    "views",
-    "plan_text",
-}
+COMPILER = {"errors", "expr", "parsing", "experiment", "graph", "names", "scopes", "signatures", "resolve", "terms"}
+COMPILER |= {"modes", "reuse", "scheduler", "checks", "codegen", "views", "plan_text"}
 HEAVY = {"torch", "torchmetrics", "gin"}
 
 # What gin files name: plain Python and torch, usable without gin and without an experiment.

@@ -1,0 +1,117 @@
+"""Gradient modes: derived from the declaration, never written (language.md §5).
+
+modes = modes_of(nodes, loss, trained={"G"})
+modes.carrying        # nodes through which gradient flows from the loss to a trained parameter
+modes.cone            # nodes that need a local graph for a `grad(y, x)` only
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
+
+from ganflow.graph import NOT_DIFFERENTIABLE, Edge, Mode, Node, in_order
+
+
+@dataclass(frozen=True)
+class Modes:
+    """What one update wants of each node.
+
+    Args:
+        trained: networks whose parameters it trains.
+        slice: what its loss is made of, in order of evaluation.
+        needs: a trained parameter is upstream; ``carrying``: and the loss is downstream.
+        cone: on a path of a ``grad(y, x)``; ``leaves``: each such x that has no graph of its own.
+    """
+
+    trained: frozenset[str]
+    slice: tuple[str, ...]
+    needs: frozenset[str]
+    live: frozenset[str]
+    cone: frozenset[str]
+    leaves: frozenset[str]
+
+    @property
+    def carrying(self) -> frozenset[str]:
+        return self.needs & self.live
+
+    @property
+    def graph(self) -> frozenset[str]:
+        """Nodes whose value has an autograd graph because of this update."""
+        return self.carrying | (self.cone - self.leaves)
+
+    def call_mode(self, node: Node) -> Mode:
+        """Of a network call, or of an op that is handed networks."""
+        if node.id in self.carrying:
+            return "train" if _trains(node, self.trained) else "through"
+        return "cone" if node.id in self.cone else "no-grad"
+
+
+def modes_of(nodes: Mapping[str, Node], roots: Iterable[str], trained: Set[str]) -> Modes:
+    """The modes of an update with these losses that trains these networks."""
+    roots = tuple(roots)
+    order = tuple(in_order(nodes, roots))
+    needs = _needs(nodes, order, trained)
+    live = _live(nodes, roots)
+    paths = {nodes[n].inputs[1]: grad_path(nodes, order, n) for n in order if nodes[n].kind == "grad"}
+    leaves = {x for x in paths if not (x in needs and x in live) and nodes[x].kind != "parameter"}
+    leaves -= {x for x in leaves if any(x in path for other, path in paths.items() if other != x)}
+    cone = frozenset().union(*paths.values()) if paths else frozenset()
+    return Modes(frozenset(trained), order, needs, live, cone, frozenset(leaves))
+
+
+def passes_gradient(node: Node, position: int) -> bool:
+    """Does gradient flow from this node to its input at ``position``?"""
+    if node.kind in ("detach", "draw") or node.stateful or node.host:
+        return False
+    if node.kind == "op" and node.target == "if":
+        return position > 0
+    return not (node.kind == "op" and node.target in NOT_DIFFERENTIABLE)
+
+
+def _trains(node: Node, trained: Set[str]) -> bool:
+    return not node.frozen and any(n in trained for n in node.networks)
+
+
+def _needs(nodes: Mapping[str, Node], order: Iterable[str], trained: Set[str]) -> frozenset[str]:
+    needs: set[str] = set()
+    for name in order:
+        node = nodes[name]
+        from_inputs = any(i in needs and passes_gradient(node, p) for p, i in enumerate(node.inputs))
+        own = node.kind in ("call", "parameter", "op", "network") and _trains(node, trained)
+        if (own and not node.stateful) or from_inputs:
+            needs.add(name)
+    return frozenset(needs)
+
+
+def _live(nodes: Mapping[str, Node], roots: Iterable[str]) -> frozenset[str]:
+    live: set[str] = set()
+    stack = list(roots)
+    while stack:
+        name = stack.pop()
+        if name in live:
+            continue
+        live.add(name)
+        stack.extend(i for p, i in enumerate(nodes[name].inputs) if passes_gradient(nodes[name], p))
+    return frozenset(live)
+
+
+def grad_path(nodes: Mapping[str, Node], order: Iterable[str], grad: str) -> set[str]:
+    """The nodes from x to y of a ``grad(y, x)``, both included; empty if y does not depend on x."""
+    y, x = nodes[grad].inputs
+    parameter_of = nodes[x].target if nodes[x].kind == "parameter" else None
+    below = {x}
+    for name in order:
+        node = nodes[name]
+        reads = any(i in below and passes_gradient(node, p) for p, i in enumerate(node.inputs))
+        same = node.kind == "parameter" and (node.target, node.path) == (nodes[x].target, nodes[x].path)
+        uses_parameter = parameter_of is not None and (same or (node.kind == "call" and node.target == parameter_of))
+        if reads or uses_parameter:
+            below.add(name)
+    return below & _live(nodes, [y])
+
+
+def carries(modes: Modes, nodes: Mapping[str, Node], edge: Edge) -> bool:
+    """Does this update send gradient through the edge?"""
+    reader = nodes[edge.reader]
+    return reader.id in modes.carrying and edge.source in modes.needs and passes_gradient(reader, edge.position)

@@ -1,0 +1,210 @@
+"""The terms of a loss, and what a constant 0 makes unnecessary.
+
+    0.5 * (D_fake + D_real)      ->  D_fake (weight 0.5), D_real (weight 0.5)
+    lambda_GAN * G_GAN + G_L1    ->  G_L1, with lambda_GAN = 0: G_GAN and all that only it needed is gone
+
+A loss is split over ``+``, ``-`` and factors that are numbers, constants, counters or states (language.md §4). Names
+are opened for pruning, not for logging.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ganflow.experiment import Experiment
+from ganflow.graph import Node, Pruned, Term, ancestors, constant
+from ganflow.resolve import Program
+
+
+@dataclass(frozen=True)
+class PrunedProgram:
+    """A program without its zero terms: which updates are left, and what was dropped and why."""
+
+    program: Program
+    updates: tuple[str, ...]
+    pruned: tuple[Pruned, ...]
+
+
+def prune(program: Program, experiment: Experiment) -> PrunedProgram:
+    """Drop terms whose weight is the constant 0, and updates that nothing needs any more."""
+    zeros = _Zeros(dict(program.nodes))
+    roots = {name: zeros.simplify(root) or root for name, root in program.roots.items()}
+    lighter = replace(program, nodes=zeros.nodes, roots=roots)
+    if not zeros.dropped:
+        return PrunedProgram(lighter, tuple(roots), ())
+    pruned = [_dropped_term(program, node) for node in zeros.dropped]
+    kept, more = _needed_updates(program, lighter, experiment)
+    before = _networks(program, list(program.roots), experiment)
+    after = _networks(lighter, kept, experiment)
+    gone = [Pruned("network", n, "nothing that is left uses it") for n in sorted(before - after)]
+    roots = {name: root for name, root in roots.items() if name in kept}
+    return PrunedProgram(replace(lighter, roots=roots), tuple(kept), (*pruned, *more, *gone))
+
+
+def _dropped_term(program: Program, node: str) -> Pruned:
+    product = program.nodes[node]
+    factors = [program.nodes[i] for i in product.inputs]
+    zero = next((f for f, i in zip(factors, product.inputs, strict=True) if constant(program.nodes, i) == 0), None)
+    rest = [f.name or f.text for f in factors if f is not zero]
+    why = f"`{zero.name}` is 0" if zero is not None and zero.name else "its weight is 0"
+    return Pruned("term", " * ".join(rest) or product.text, why)
+
+
+class _Zeros:
+    """Rewrites the linear part of each loss; a node that becomes 0 has no replacement (``None``)."""
+
+    def __init__(self, nodes: dict[str, Node]) -> None:
+        self.nodes = nodes
+        self.dropped: list[str] = []
+        self.done: dict[str, str | None] = {}
+
+    def simplify(self, node: str) -> str | None:
+        if node not in self.done:
+            self.done[node] = self._simplify(node)
+        return self.done[node]
+
+    def _simplify(self, node: str) -> str | None:
+        n = self.nodes[node]
+        if n.host:
+            return None if constant(self.nodes, node) == 0 else node
+        if n.kind != "op" or n.target not in ("+", "-", "*", "/", "neg"):
+            return node
+        if n.target == "neg":
+            return self.rewired(node, (self.simplify(n.inputs[0]),))
+        left, right = n.inputs
+        if n.target == "*":
+            if any(self.nodes[i].host and constant(self.nodes, i) == 0 for i in n.inputs):
+                self.dropped.append(node)
+                return None
+            return self.rewired(node, (self.simplify(left), self.simplify(right)))
+        if n.target == "/":
+            return self.rewired(node, (self.simplify(left), right))
+        return self.sum(node, self.simplify(left), self.simplify(right))
+
+    def rewired(self, node: str, inputs: tuple[str | None, ...]) -> str | None:
+        """The product with simplified factors; 0 if one of them is."""
+        if any(i is None for i in inputs):
+            return None
+        self.nodes[node] = replace(self.nodes[node], inputs=tuple(i for i in inputs if i is not None))
+        return node
+
+    def sum(self, node: str, left: str | None, right: str | None) -> str | None:
+        n = self.nodes[node]
+        if left is not None and right is not None:
+            return self.rewired(node, (left, right))
+        if left is None and right is not None and n.target == "-":
+            self.nodes[node] = replace(n, target="neg", inputs=(right,))
+            return node
+        rest = left if right is None else right
+        if rest is not None and n.name:  # the name stays a value of its own: other texts read it
+            self.nodes[node] = replace(n, target="+", inputs=(rest,))
+            return node
+        return rest
+
+
+def _networks(program: Program, updates: list[str], experiment: Experiment) -> set[str]:
+    found = {n for u in updates for n in _reached(program, u)}
+    return found | {t.split(".")[0] for u in updates for t in experiment.updates[u].trains}
+
+
+def _reached(program: Program, update: str) -> set[str]:
+    """Networks that the loss of an update reads."""
+    return {n for node in ancestors(program.nodes, [program.roots[update]]) for n in program.nodes[node].networks}
+
+
+def _needed_updates(before: Program, after: Program, experiment: Experiment) -> tuple[list[str], list[Pruned]]:
+    """Updates left when those are dropped whose networks others reached only through pruned terms."""
+    trains = {u: {t.split(".")[0] for t in experiment.updates[u].trains} for u in before.roots}
+    kept, gone = list(before.roots), []
+    changed = True
+    while changed:
+        changed = False
+        for update in list(kept):
+            others_before = {n for u in before.roots if u != update for n in _reached(before, u)}
+            others_now = {n for u in kept if u != update for n in _reached(after, u)}
+            was_needed = trains[update] & others_before
+            if was_needed and not trains[update] & others_now and len(kept) > 1:
+                kept.remove(update)
+                names = ", ".join(sorted(trains[update]))
+                gone.append(Pruned("update", update, f"only pruned terms used what it trains ({names})"))
+                changed = True
+    return kept, gone
+
+
+# -- splitting ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Part:
+    node: str
+    factors: tuple[tuple[str, str], ...] = ()  # ("*" | "/", node of a host value or state)
+    sign: int = 1
+
+
+def split(nodes: dict[str, Node], root: str, update: str) -> tuple[Term, ...]:
+    """The terms of a loss; nodes of weights that are not written as such are added to ``nodes``."""
+    terms: list[Term] = []
+    unnamed = 0
+    for part in _parts(nodes, root, (), 1):
+        name = nodes[part.node].name
+        if not name:
+            unnamed += 1
+            name = f"{update}.{unnamed}"
+            if not nodes[part.node].host:  # it is logged as well as summed: a line of its own
+                nodes[part.node] = replace(nodes[part.node], name=name)
+        terms.append(_term(nodes, name, part))
+    repeated = {n for n, k in Counter(t.name for t in terms).items() if k > 1}
+    return tuple(t for i, t in enumerate(terms) if t.name not in repeated or t.name not in {s.name for s in terms[:i]})
+
+
+def _is_factor(nodes: Mapping[str, Node], node: str) -> bool:
+    return nodes[node].host or nodes[node].kind == "state"
+
+
+def _parts(nodes: Mapping[str, Node], node: str, factors: tuple[tuple[str, str], ...], sign: int) -> list[_Part]:
+    n = nodes[node]
+    opened = n.kind == "op" and not n.host and not n.name
+    if opened and n.target == "+":
+        return [p for i in n.inputs for p in _parts(nodes, i, factors, sign)]
+    if opened and n.target == "-":
+        left, right = n.inputs
+        return [*_parts(nodes, left, factors, sign), *_parts(nodes, right, factors, -sign)]
+    if opened and n.target == "neg":
+        return _parts(nodes, n.inputs[0], factors, -sign)
+    if opened and n.target == "*":
+        left, right = n.inputs
+        if _is_factor(nodes, left):
+            return _parts(nodes, right, (*factors, ("*", left)), sign)
+        if _is_factor(nodes, right):
+            return _parts(nodes, left, (*factors, ("*", right)), sign)
+    if opened and n.target == "/" and _is_factor(nodes, n.inputs[1]):
+        return _parts(nodes, n.inputs[0], (*factors, ("/", n.inputs[1])), sign)
+    return [_Part(node, factors, sign)]
+
+
+def _term(nodes: dict[str, Node], name: str, part: _Part) -> Term:
+    if not part.factors and part.sign == 1:
+        return Term(name, part.node)
+    location = nodes[part.node].location
+    factor = f"{name}.weight"
+    current = _literal(nodes, f"{factor}.0", float(part.sign), location)
+    for k, (op, node) in enumerate(part.factors, 1):
+        first = k == 1 and op == "*" and part.sign == 1
+        if first:
+            current = node
+            continue
+        key = f"{factor}.{k}"
+        host = nodes[current].host and nodes[node].host
+        nodes[key] = Node(key, "op", target=op, inputs=(current, node), host=host, location=location)
+        current = key
+    value = constant(nodes, current)
+    if value == 1:
+        return Term(name, part.node)
+    return Term(name, part.node, current, float(value) if isinstance(value, (int, float)) else None)
+
+
+def _literal(nodes: dict[str, Node], key: str, value: float, location: object) -> str:
+    nodes[key] = Node(key, "constant", value=value, host=True, text=repr(value), location=location)  # type: ignore[arg-type]
+    return key
