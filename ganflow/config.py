@@ -1,0 +1,394 @@
+"""Gin -> Experiment.
+
+    experiment = load("experiments/pix2pix.gin", overrides=["lambda_A = 10"])
+
+What each name of the language is: macros become definitions, scopes of ``Network``, ``Update`` and ``State`` become
+networks, updates and states. All of gin's bindings are kept as text, so that networks can be built later, in any
+order, whatever gin's global configuration holds by then (``build.py``).
+"""
+
+from __future__ import annotations
+
+import inspect
+import keyword
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gin import config as gin_config
+
+from ganflow import components
+from ganflow.errors import GanflowError, Location, did_you_mean
+from ganflow.experiment import (
+    COUNTERS,
+    RESERVED,
+    Binding,
+    Definition,
+    Diagnostic,
+    Experiment,
+    Field,
+    Network,
+    Op,
+    Optimizer,
+    Reference,
+    State,
+    Text,
+    Update,
+)
+from ganflow.ginfile import Line, Reading, isolated, read
+
+INHERITED = ("clip_norm", "clip_value", "nan_to_num", "microbatches", "optimizer")
+
+
+def load(path: str | Path | Sequence[str | Path], overrides: Sequence[str] = ()) -> Experiment:
+    """The experiment that a gin file declares; several files compose left to right, then the overrides."""
+    paths = [path] if isinstance(path, (str, Path)) else list(path)
+    return _experiment(Path(paths[0]).stem, paths, None, overrides)
+
+
+def loads(text: str, overrides: Sequence[str] = (), name: str = "experiment") -> Experiment:
+    """The experiment that a text in gin's syntax declares."""
+    return _experiment(name, [], text, overrides)
+
+
+def _experiment(name: str, paths: Sequence[Any], text: str | None, overrides: Sequence[str]) -> Experiment:
+    components.register()
+    with isolated():
+        reading = read(paths, text=text, overrides=overrides)
+        return _declared(name, reading)
+
+
+class Table:
+    """Bindings by (scope, configurable); the last line wins, as in gin."""
+
+    def __init__(self, lines: Iterable[Line]) -> None:
+        self.macros: dict[str, Line] = {}
+        self.bound: dict[str, dict[str, dict[str, Line]]] = {}
+        for line in lines:
+            if line.parameter:
+                name = line.selector.rsplit(".", 1)[-1]
+                self.bound.setdefault(name, {}).setdefault(line.scope, {})[line.parameter] = line
+            else:
+                self.macros[line.selector] = line
+
+    def scopes(self, name: str) -> list[str]:
+        return [s for s in self.bound.get(name, {}) if s]
+
+    def at(self, name: str, scope: str) -> dict[str, Line]:
+        return self.bound.get(name, {}).get(scope, {})
+
+
+def _declared(name: str, reading: Reading) -> Experiment:
+    table = Table(reading.lines)
+    networks = {scope: _network(table, scope) for scope in table.scopes("Network")}
+    updates = {scope: _update(table, scope, networks) for scope in table.scopes("Update")}
+    states = {scope: _state(table, scope) for scope in table.scopes("State")}
+    definitions = {n: _definition(n, line, reading.lines) for n, line in table.macros.items()}
+    schedule = _schedule(table, updates, reading)
+    trainer = table.at("Trainer", "")
+    return Experiment(
+        name=name,
+        definitions=definitions,
+        networks=networks,
+        updates=updates,
+        states=states,
+        schedule=schedule,
+        ops=_ops(reading.lines, table),
+        fields=_fields(trainer),
+        trainer={p: _text_or_plain(line) for p, line in trainer.items()},
+        trainer_where={p: line.location for p, line in trainer.items()},
+        bindings=tuple(Binding(x.scope, x.selector, x.parameter, repr(x.value), x.location) for x in reading.lines),
+        imports=reading.imports,
+        includes=reading.files,
+        diagnostics=tuple(_redefined(reading.lines)),
+        location=Location(reading.files[0] if reading.files else "<string>", 1),
+    )
+
+
+def plain(value: Any) -> Any:
+    """A bound value as plain data: macros followed, references as :class:`Reference`."""
+    if isinstance(value, gin_config.ConfigurableReference):
+        if value.selector.endswith("gin.macro") or value.selector == "gin.macro":
+            name = "/".join(value.scopes)
+            found = gin_config._CONFIG.get((name, "gin.macro"), {})
+            if "value" not in found:
+                raise GanflowError(f"`%{name}` is not defined in this file", code="unknown-name")
+            return plain(found["value"])
+        return Reference("/".join([*value.scopes, value.selector.rsplit(".", 1)[-1]]), value.evaluate)
+    if isinstance(value, (tuple, list)):
+        return type(value)(plain(v) for v in value)
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    return value
+
+
+def _text(line: Line) -> Text:
+    value = plain(line.value)
+    if not isinstance(value, str):
+        raise GanflowError(
+            f"`{line.parameter}` is {value!r}; it takes an expression in quotes", location=line.location, code="type"
+        )
+    return Text(value, line.string)
+
+
+def _text_or_plain(line: Line) -> Any:
+    return plain(line.value)
+
+
+def _definition(name: str, line: Line, lines: Iterable[Line]) -> Definition:
+    if keyword.iskeyword(name) or name in RESERVED or name in COUNTERS or name.startswith("__"):
+        raise GanflowError(
+            f"`{name}` cannot be a definition: it is {'a counter' if name in COUNTERS else 'reserved'}",
+            location=line.location, hint="choose another name", code="reserved-name",
+        )  # fmt: skip
+    value = plain(line.value)
+    used = any(f"%{name}" in re.findall(r"%\w+", repr(x.value)) for x in lines)
+    return Definition(name, Text(value, line.string) if isinstance(value, str) else value, line.location, used)
+
+
+def _merged(table: Table, name: str, scope: str) -> dict[str, Line]:
+    return {**table.at(name, ""), **table.at(name, scope)}
+
+
+def _expect(line: Line, value: Any, kinds: tuple[type, ...], what: str) -> Any:
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise GanflowError(
+            f"`{line.scope + '/' if line.scope else ''}{line.selector}.{line.parameter}` is {value!r}; it takes {what}",
+            location=line.location, code="type",
+        )  # fmt: skip
+    return value
+
+
+def _network(table: Table, scope: str) -> Network:
+    own = table.at("Network", scope)
+    lines = _merged(table, "Network", scope)
+    where = {p: line.location for p, line in lines.items()}
+    first = next(iter(own.values())).location
+    if not scope.isidentifier():
+        raise GanflowError(f"`{scope}` cannot name a network: it must be one plain name", location=first, code="name")
+    values: dict[str, Any] = {p: plain(line.value) for p, line in lines.items()}
+    derived = values.get("ema_of") or values.get("unroll_of")
+    module, optimizer = values.pop("module", None), values.pop("optimizer", None)
+    if module is None and not derived:
+        raise GanflowError(
+            f"network {scope} has no module", location=first, code="no-module",
+            hint=f"bind one: {scope}/Network.module = @UNetGenerator()",
+        )  # fmt: skip
+    if module is not None and not (isinstance(module, Reference) and module.evaluate):
+        raise GanflowError(
+            f"`{scope}/Network.module` is {module!r}; it takes a network such as @UNetGenerator()",
+            location=where["module"], code="type",
+        )  # fmt: skip
+    if isinstance(values.get("buffers_in"), list):
+        values["buffers_in"] = tuple(values["buffers_in"])
+    return Network(
+        scope, first, module=module, where=where, entry_points=_entry_points(module),
+        optimizer=None if derived or optimizer is None else _optimizer(table, optimizer, scope, lines["optimizer"]),
+        **values,
+    )  # fmt: skip
+
+
+def _entry_points(module: Reference | None) -> tuple[str, ...] | None:
+    found = gin_config._REGISTRY.get_match(module.name.rsplit("/", 1)[-1]) if module else None
+    return components.entry_points(found.wrapped) if found and inspect.isclass(found.wrapped) else None
+
+
+def _optimizer(table: Table, reference: Any, scope: str, line: Line) -> Optimizer:
+    if not isinstance(reference, Reference) or reference.evaluate:
+        raise GanflowError(
+            f"`Network.optimizer` is {reference!r}; it takes an optimizer class such as @Adam (without parentheses)",
+            location=line.location, code="type",
+        )  # fmt: skip
+    *own_scopes, name = reference.name.split("/")
+    arguments: dict[str, Any] = {}
+    scopes = ["", *["/".join(scope.split("/")[: i + 1]) for i in range(len(scope.split("/")))], "/".join(own_scopes)]
+    for s in dict.fromkeys(scopes):
+        for parameter, bound in table.at(name, s).items():
+            arguments[parameter] = _optimizer_argument(bound)
+    return Optimizer(name, arguments, line.location)
+
+
+def _optimizer_argument(line: Line) -> Any:
+    value = plain(line.value)
+    if isinstance(value, str):
+        return Text(value, line.string)
+    return value
+
+
+def _names(line: Line | None, default: tuple[str, ...]) -> tuple[str, ...]:
+    if line is None:
+        return default
+    value = plain(line.value)
+    value = (value,) if isinstance(value, str) else value
+    _expect(line, value, (tuple, list), "a list of names")
+    for item in value:
+        _expect(line, item, (str,), "a list of names in quotes")
+    return tuple(value)
+
+
+def _update(table: Table, scope: str, networks: Mapping[str, Network]) -> Update:
+    parts = scope.split("/")
+    lines = dict(table.at("Update", ""))
+    for depth in range(1, len(parts)):
+        parent = table.at("Update", "/".join(parts[:depth]))
+        lines |= {p: x for p, x in parent.items() if p in INHERITED}
+    own = table.at("Update", scope)
+    lines |= own
+    first = next(iter(own.values())).location
+    values: dict[str, Any] = {p: plain(x.value) for p, x in lines.items()}
+    for p in ("minimize", "when"):
+        values[p] = _text(lines[p]) if p in lines and values[p] is not None else None
+    values["trains"] = _names(lines.get("trains"), (parts[0],))
+    for p, default in (("fresh", ()), ("repeat_fresh", ("*",))):
+        values[p] = _names(lines.get(p), default)
+    if values.get("optimizer") is not None:
+        values["optimizer"] = _optimizer(table, values["optimizer"], scope, lines["optimizer"])
+    for p in ("gain", "clip_norm", "clip_value"):
+        if values.get(p) is not None:
+            _expect(lines[p], values[p], (int, float), "a number")
+    if values["minimize"] is None:
+        raise GanflowError(
+            f"update {scope} minimizes nothing", location=first, code="no-loss",
+            hint=f"bind its loss: {scope}/Update.minimize = '...'",
+        )  # fmt: skip
+    for trained in values["trains"]:
+        if trained.split(".")[0] not in networks:
+            place = lines["trains"].location if "trains" in lines else first
+            raise GanflowError(
+                f"update {scope} trains `{trained}`, which is not a network", location=place, code="unknown-name",
+                hint=did_you_mean(trained, networks) or f"networks: {', '.join(networks)}",
+            )  # fmt: skip
+    return Update(scope, first, where={p: x.location for p, x in lines.items()}, **values)
+
+
+def _state(table: Table, scope: str) -> State:
+    lines = table.at("State", scope)
+    values: dict[str, Any] = {p: plain(x.value) for p, x in lines.items()}
+    for p in ("next", "when"):
+        values[p] = _text(lines[p]) if p in lines else None
+    first = next(iter(lines.values())).location
+    return State(scope, first, where={p: x.location for p, x in lines.items()}, **values)
+
+
+def _schedule(table: Table, updates: Mapping[str, Update], reading: Reading) -> tuple[tuple[str, ...], ...]:
+    line = table.at("Schedule", "").get("updates")
+    if line is None:
+        where = Location(reading.files[0], 1) if reading.files else None
+        raise GanflowError(
+            "there is no schedule", location=where, code="no-schedule",
+            hint=f"add: Schedule.updates = {list(updates) or ['D', 'G']!r}",
+        )  # fmt: skip
+    value = _expect(line, plain(line.value), (tuple, list), "a list of update names")
+    groups = tuple(tuple(g) if isinstance(g, (tuple, list)) else (g,) for g in value)
+    seen: list[str] = []
+    for name in (n for g in groups for n in g):
+        if name not in updates:
+            raise GanflowError(
+                f"the schedule names `{name}`, which is not an update", location=line.location, code="unknown-name",
+                hint=did_you_mean(str(name), updates) or f"updates: {', '.join(updates)}",
+            )  # fmt: skip
+        if name in seen:
+            raise GanflowError(f"the schedule names `{name}` twice", location=line.location, code="schedule",
+                               hint=f"to run it several times, bind {name}/Update.repeat")  # fmt: skip
+        seen.append(name)
+    if not seen:
+        raise GanflowError("the schedule is empty", location=line.location, code="no-schedule")
+    return groups
+
+
+def _fields(trainer: Mapping[str, Line]) -> dict[str, Field] | None:
+    """What the dataset declares, before any data exists."""
+    line = trainer.get("data")
+    if line is None or line.value is None:
+        return None
+    made = _made(line)
+    declared = getattr(made, "fields", None)
+    if not isinstance(declared, Mapping):
+        raise GanflowError(
+            f"`Trainer.data` is {line.value!r}, which declares no `fields`", location=line.location, code="data",
+            hint="a dataset has `fields`: name -> (shape without batch, dtype, domain)",
+        )  # fmt: skip
+    return {n: Field(n, tuple(f.shape), f.dtype, getattr(f, "domain", "")) for n, f in declared.items()}
+
+
+def _made(line: Line) -> Any:
+    value = line.value
+    if isinstance(value, gin_config.ConfigurableReference) and value.evaluate:
+        try:
+            return value.scoped_configurable_fn()
+        except GanflowError as error:
+            raise GanflowError(error.message, location=line.location, hint=error.hint, code=error.code) from None
+        except Exception as error:
+            message = str(error).split("\n")[0]
+            raise GanflowError(f"cannot make {value!r}: {message}", location=line.location, code="data") from error
+    return value
+
+
+def _ops(lines: Iterable[Line], table: Table) -> dict[str, Op]:
+    builtin = components.builtin_ops()
+    found = {n: _op(n, o.function, o.kind, table, host=o.host, host_result=o.host_result) for n, o in builtin.items()}
+    texts = " ".join(v for x in lines for v in _strings(plain_or_none(x)))
+    for name in set(re.findall(r"[A-Za-z_]\w*(?=\s*\()", texts)) - found.keys():
+        try:
+            user = gin_config._REGISTRY.get_match(name)
+        except (KeyError, ValueError):
+            continue
+        if user is not None and not inspect.isclass(user.wrapped):
+            random = "generator" in inspect.signature(user.wrapped).parameters
+            found[name] = _op(name, user.wrapped, "random" if random else "pure", table)
+    return found
+
+
+def plain_or_none(line: Line) -> Any:
+    """The value, or None where it reads a macro that does not exist (reported where it is used)."""
+    try:
+        return plain(line.value)
+    except GanflowError:
+        return None
+
+
+def _strings(value: Any) -> Iterable[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for v in value:
+            yield from _strings(v)
+    elif isinstance(value, dict):
+        for v in value.values():
+            yield from _strings(v)
+
+
+def _op(name: str, function: Any, kind: Any, table: Table, host: bool = False, host_result: bool = False) -> Op:
+    hidden = {"generator", "state"} | ({"device", "dtype"} if kind == "random" else set())
+    all_ = [p for p in inspect.signature(function).parameters.values() if p.name not in hidden]
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    positional = [p for p in all_ if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return Op(
+        name, kind,
+        parameters=tuple(p.name for p in positional),
+        keyword_only=tuple(p.name for p in all_ if p.kind is p.KEYWORD_ONLY),
+        required=tuple(p.name for p in all_ if p.default is p.empty and p.kind not in variable),
+        variadic=any(p.kind is p.VAR_POSITIONAL for p in all_),
+        open_keywords=any(p.kind is p.VAR_KEYWORD for p in all_),
+        host=host, host_result=host_result,
+        bound={p: plain(x.value) for p, x in table.at(name, "").items()},
+    )  # fmt: skip
+
+
+def _redefined(lines: Sequence[Line]) -> Iterable[Diagnostic]:
+    """The same name twice in one file: gin silently takes the last."""
+    seen: dict[tuple[str, str, str, str], Line] = {}
+    for line in lines:
+        key = (line.source, line.scope, line.selector, line.parameter)
+        if key in seen and not line.source.startswith("--set"):
+            yield Diagnostic(
+                "warning", "redefined",
+                f"`{_key(line)}` is bound twice; the first binding ({seen[key].location}) is lost",
+                line.location, "drop one of them; to override, include the file or use --set",
+            )  # fmt: skip
+        seen[key] = line
+
+
+def _key(line: Line) -> str:
+    return f"{line.scope + '/' if line.scope else ''}{line.selector}{'.' + line.parameter if line.parameter else ''}"
