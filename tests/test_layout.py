@@ -46,6 +46,8 @@ LAYERS = {
     "files": 3,
     "images": 3,
     "step": 4,
+    "cost": 4,
+    "evaluate": 4,
     "probe": 4,
     "events": 4,
     "rundir": 4,

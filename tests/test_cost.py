@@ -1,0 +1,31 @@
+"""Shapes and cost in the plan, measured on meta tensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ganflow
+from ganflow.cost import cost_cells, cost_footer, measure
+from ganflow.views import plan_text
+
+PIX2PIX = Path(__file__).parent.parent / "experiments" / "pix2pix.gin"
+PAPER = ["UNetGenerator.size = 256", "UNetGenerator.base = 64", "PatchDiscriminator.base = 64", "earth.size = 256"]
+
+
+def test_pix2pix_at_256_has_the_papers_sizes_and_costs() -> None:
+    experiment = ganflow.load(PIX2PIX, overrides=PAPER)
+    graph = ganflow.schedule(experiment)
+    cost = measure(experiment, graph, batch_size=8)
+    assert cost.parameters == {"G": 54_413_955, "D": 2_768_705}
+    assert cost.values["D", "pred_fake"].shape == "8×1×30×30" and cost.values["D", "D_fake"].shape == "scalar"
+    forward_d = cost.values["G", "pred_fake"].flops
+    assert cost.values["D", "pred_fake"].flops == forward_d
+    assert cost.textbook - cost.total == forward_d  # what D's weight gradients would cost in update G
+    text = plan_text(graph, cost_cells(graph, cost), cost_footer(cost))
+    assert "✂ fake_B" in text and "through (evaluated again)" in text and "96.8 GFLOP" in text
+
+
+def test_a_wrong_image_size_is_found_before_anything_is_built() -> None:
+    experiment = ganflow.load(PIX2PIX, overrides=["earth.size = 48"])
+    cost = measure(experiment, ganflow.schedule(experiment))
+    assert [d.level for d in cost.errors] == ["error"] and cost.errors[0].location.line > 1
