@@ -1,0 +1,145 @@
+"""Files that grow by whole records, and the one that TensorBoard reads.
+
+    events = EventFile("runs/pix2pix")
+    events.scalars(100, {"loss/G": 1.5})
+    events.close()
+
+``torch.utils.tensorboard`` writes from a thread of its own, where a full disk is a traceback and perhaps half a
+record, and names its files after the host. Here a record is on its way to the disk when the call returns, or
+there is an error and the file is as it was.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Records:
+    """``Records(path).append(b"one line\\n")``: a file to which whole records are added, or nothing.
+
+    Args:
+        path: is made if it is not there; half a line that a killed run left at its end is cut off.
+        lines: whether records are lines.
+    """
+
+    def __init__(self, path: Path, *, lines: bool = True) -> None:
+        self.path = path
+        self.file = open(path, "a+b", buffering=0)  # noqa: SIM115 - closed by close()
+        self.size = self.file.seek(0, os.SEEK_END)
+        if lines and self.size:
+            self._cut_off_half_a_line()
+
+    def append(self, record: bytes) -> None:
+        """Raises OSError, and the file is as it was."""
+        view = memoryview(record)
+        try:
+            while view:
+                view = view[self.file.write(view) or 0 :]
+        except OSError as error:
+            self.file.truncate(self.size)
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
+        self.size += len(record)
+
+    def flush(self) -> None:
+        """Bring it to the disk itself, where it survives a power cut."""
+        os.fsync(self.file.fileno())
+
+    def close(self) -> None:
+        self.file.close()
+
+    def _cut_off_half_a_line(self) -> None:
+        self.file.seek(0)
+        whole = self.file.read().rfind(b"\n") + 1
+        if whole != self.size:
+            self.file.truncate(whole)
+            self.size = whole
+
+
+class EventFile:
+    """A new event file in ``folder``; TensorBoard reads several in one folder as one run.
+
+    Its methods raise OSError when the disk is full; what was written before is whole.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        self.records = Records(_new_file(Path(folder)), lines=False)
+        self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
+
+    @property
+    def path(self) -> Path:
+        return self.records.path
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """One record with all of ``values``."""
+        self._summary(step, [{"tag": tag, "simple_value": value} for tag, value in values.items()])
+
+    def text(self, tag: str, text: str, *, step: int = 0) -> None:
+        """``text`` letter by letter, in a markdown code block."""
+        from tensorboard.compat.proto import summary_pb2, tensor_pb2, types_pb2
+
+        plugin = summary_pb2.SummaryMetadata.PluginData(plugin_name="text")
+        kind = summary_pb2.SummaryMetadata(plugin_data=plugin, data_class=summary_pb2.DATA_CLASS_TENSOR)
+        tensor = tensor_pb2.TensorProto(dtype=types_pb2.DT_STRING, string_val=[code_block(text).encode()])
+        self._summary(step, [{"tag": tag, "metadata": kind, "tensor": tensor}])
+
+    def image(self, step: int, tag: str, pixels: np.ndarray) -> None:
+        """A picture, uint8 H x W x C with C 1, 3 or 4."""
+        from PIL import Image
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        height, width, channels = pixels.shape
+        png = io.BytesIO()
+        Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(png, format="PNG")
+        image = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=png.getvalue())
+        self._summary(step, [{"tag": tag, "image": image}])
+
+    def flush(self) -> None:
+        self.records.flush()
+
+    def close(self) -> None:
+        self.records.close()
+
+    def _summary(self, step: int, values: list[dict[str, Any]]) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        summary = Summary(value=[Summary.Value(**value) for value in values])
+        self._write(Event(wall_time=time.time(), step=step, summary=summary))
+
+    def _write(self, event: Any) -> None:
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        framed = io.BytesIO()
+        RecordWriter(framed).write(event.SerializeToString())
+        self.records.append(framed.getvalue())
+
+
+def code_block(text: str) -> str:
+    """``text`` in a markdown fence that is longer than any in it."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}\n{text.rstrip()}\n{fence}\n"
+
+
+def _new_file(folder: Path) -> Path:
+    """A name that TensorBoard knows as an event file; it reads them in the order of their names."""
+    for count in itertools.count():
+        path = folder / f"events.out.tfevents.{int(time.time()):010d}.{os.getpid()}.{count}"
+        try:
+            with open(path, "x"):
+                return path
+        except FileExistsError:
+            continue
+    raise AssertionError("not reached")

@@ -1,0 +1,220 @@
+"""What a run reports: TensorBoard, ``metrics.jsonl`` and ``metrics.csv``, and averages between two reports.
+
+    averages = Averages()
+    with Logs("runs/pix2pix") as logs:
+        logs.text("config", gin_text)
+        for step in range(1, 1001):
+            averages.add(train_step())           # no host sync
+            if step % 100 == 0:
+                logs.scalars(step, averages.means())
+
+``pandas.read_csv("runs/pix2pix/metrics.csv")`` and ``pandas.read_json(".../metrics.jsonl", lines=True)`` read
+the files. Each call of ``scalars`` is a row; a tag that a row does not have is an empty field.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ganflow.data.sink import whole_or_nothing
+from ganflow.errors import GanflowError
+from ganflow.events import EventFile, Records
+from ganflow.files import cannot_write
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Averages:
+    """Means of a step's values over the steps since the last ``means()``; the host waits only there.
+
+        averages.add({"loss/G": g, "loss/D": d})         # 0-d tensors on any device
+        averages.means()                                 # {"loss/G": 0.7, "loss/D": 0.3}
+
+    Keys may differ from step to step: each mean is over the steps that had the key. A value that was NaN or
+    infinite makes its mean so. Half precision is added in float32.
+    """
+
+    def __init__(self) -> None:
+        self._groups: dict[tuple[str, ...], _Group] = {}
+
+    def add(self, logs: Mapping[str, Tensor]) -> None:
+        """Add one step's values, 0-d tensors: one fused addition for each device and dtype."""
+        group = self._groups.get(tuple(logs))
+        if group is None:
+            self._groups[tuple(logs)] = _Group(logs)
+        else:
+            group.add(logs)
+
+    def means(self) -> dict[str, float]:
+        """The mean of each key, in the order in which they first came; one transfer per device. Starts anew."""
+        groups, self._groups = list(self._groups.values()), {}
+        sums = _to_host([total for group in groups for total in group.sums])
+        totals: dict[str, float] = {}
+        counts: dict[str, int] = {}
+        for (name, count), value in zip(((n, g.count) for g in groups for n in g.names), sums, strict=True):
+            totals[name] = totals.get(name, 0.0) + value
+            counts[name] = counts.get(name, 0) + count
+        return {name: total / counts[name] for name, total in totals.items()}
+
+
+class _Group:
+    """Sums over the steps that had the same keys."""
+
+    def __init__(self, logs: Mapping[str, Tensor]) -> None:
+        assert all(value.ndim == 0 for value in logs.values()), "logs hold 0-d tensors"
+        self.names, self.count = tuple(logs), 1
+        # copies: the sums are added to in place, and the step may use its own tensors again
+        self.sums = [x.detach().to(torch.promote_types(x.dtype, torch.float32), copy=True) for x in logs.values()]
+
+    @torch.no_grad()
+    def add(self, logs: Mapping[str, Tensor]) -> None:
+        if self.sums:
+            torch._foreach_add_(self.sums, list(logs.values()))
+        self.count += 1
+
+
+def _to_host(values: list[Tensor]) -> list[float]:
+    kinds: dict[tuple[torch.device, torch.dtype], list[int]] = {}
+    for i, value in enumerate(values):
+        kinds.setdefault((value.device, value.dtype), []).append(i)
+    found = [0.0] * len(values)
+    for places in kinds.values():
+        for i, number in zip(places, torch.stack([values[i] for i in places]).tolist(), strict=True):
+            found[i] = number
+    return found
+
+
+class Logs:
+    """The files of one run that grow with it; appends to what is there.
+
+    Args:
+        run_dir: an existing directory; event files, ``metrics.jsonl`` and ``metrics.csv`` lie in it.
+        tensorboard: whether to write event files.
+
+    Raises:
+        GanflowError: status 1, from every method that writes: the disk is full or the directory cannot be
+            written to. What was written before is whole and can be read.
+    """
+
+    def __init__(self, run_dir: str | os.PathLike[str], *, tensorboard: bool = True) -> None:
+        self.run_dir, self._last = Path(run_dir), "nothing was written yet"
+        with self._errors():
+            self._lines = Records(self.run_dir / "metrics.jsonl")
+            self._table = Table(self.run_dir / "metrics.csv")
+            self._events = EventFile(self.run_dir) if tensorboard else None
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """``logs.scalars(100, {"loss/G": 1.5, "lr/G": 2e-4})``; NaN and infinities stay what they are.
+
+        In the lines they are ``NaN`` and ``Infinity``, as Python's json writes and reads them.
+        """
+        with self._errors():
+            self._lines.append((json.dumps({"step": step, **values}) + "\n").encode())
+            self._table.append({"step": step, **values})
+            if self._events:
+                self._events.scalars(step, values)
+        self._last = f"the last whole record is step {step}"
+
+    def text(self, tag: str, text: str) -> None:
+        """``logs.text("plan", str(graph))``: shown letter by letter under TensorBoard's Text."""
+        if self._events:
+            with self._errors():
+                self._events.text(tag, text)
+
+    def images(self, step: int, tag: str, pixels: np.ndarray) -> None:
+        """``logs.images(100, "images/val", numpy.asarray(grid))``: uint8 H x W x C with C 1, 3 or 4."""
+        if self._events:
+            with self._errors():
+                self._events.image(step, tag, pixels)
+
+    def flush(self) -> None:
+        """Bring all of it to the disk; a killed process loses nothing without this, a power cut might."""
+        with self._errors():
+            for file in self._files():
+                file.flush()
+
+    def close(self) -> None:
+        with self._errors():
+            for file in self._files():
+                file.close()
+
+    def __enter__(self) -> Logs:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _files(self) -> list[Records | Table | EventFile]:
+        return [self._lines, self._table, *([self._events] if self._events else [])]
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            after = f"{self._last}, and nothing that was written before is harmed"
+            place = Path(os.fsdecode(error.filename)) if error.filename else self.run_dir
+            raise cannot_write(place, error, after=after, status=1) from error
+
+
+class Table:
+    """A CSV file whose columns may become more: ``Table(path).append({"step": 1, "loss/G": 0.5})``.
+
+    A new column rewrites the file, whole or not at all, with empty fields in the earlier rows.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.records = Records(path)
+        self.columns = _header(path)
+
+    def append(self, row: Mapping[str, float]) -> None:
+        """Add a row. Raises OSError, and the file is as it was."""
+        new = [name for name in row if name not in self.columns]
+        if new:
+            self._widen(new)
+        self.records.append(_row([repr(row[name]) if name in row else "" for name in self.columns]))
+
+    def flush(self) -> None:
+        self.records.flush()
+
+    def close(self) -> None:
+        self.records.close()
+
+    def _widen(self, new: list[str]) -> None:
+        path, columns = self.records.path, [*self.columns, *new]
+        rows = path.read_bytes().splitlines()[1:]
+        try:
+            with whole_or_nothing(path) as sink:
+                sink.write(_row(columns) + b"".join(row + b"," * len(new) + b"\n" for row in rows))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        self.records.close()
+        self.records, self.columns = Records(path), columns
+
+
+def _header(path: Path) -> list[str]:
+    with open(path, newline="", encoding="utf-8") as file:
+        try:
+            return next(csv.reader(file), [])
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise GanflowError(f"{path} is not a table that ganflow wrote: {error}", code="bad-table") from error
+
+
+def _row(fields: list[str]) -> bytes:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(fields)
+    return line.getvalue().encode()

@@ -1,0 +1,215 @@
+"""The directory of one run: made once, never silently overwritten, and read back.
+
+    path = unique_name("runs", "pix2pix")                 # runs/pix2pix, or runs/pix2pix-2 if that is taken
+    create(path, config=text, plan=plan, source=source, environment=environment(device="cpu"))
+    load(path).config                                     # the gin text that reproduces the run
+
+It starts as ``config.gin plan.txt step.py environment.json``; what the run writes later lies beside them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ganflow.errors import GanflowError
+from ganflow.files import cannot_write, write_whole
+
+CONFIG, PLAN, SOURCE, ENVIRONMENT = "config.gin", "plan.txt", "step.py", "environment.json"
+FILES = (CONFIG, PLAN, SOURCE, ENVIRONMENT)
+PACKAGES = ("torch", "gin-config", "numpy", "tensorboard", "torchmetrics", "h5py", "Pillow", "rich", "typer")
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """What a run directory started with.
+
+    Args:
+        path: the directory.
+        config: the flattened gin text that reproduces the run.
+        plan: the printed plan.
+        source: the generated step.
+        environment: versions and device, as :func:`environment` gives them.
+    """
+
+    path: Path
+    config: str
+    plan: str
+    source: str
+    environment: dict[str, Any]
+
+
+def unique_name(root: str | os.PathLike[str], stem: str) -> Path:
+    """``unique_name("runs", "pix2pix")``: runs/pix2pix, else runs/pix2pix-2, -3 ...: the first that is free."""
+    names = itertools.chain([stem], (f"{stem}-{i}" for i in itertools.count(2)))
+    return next(path for path in (Path(root) / name for name in names) if _is_free(path))
+
+
+def create(
+    path: str | os.PathLike[str],
+    *,
+    config: str,
+    plan: str,
+    source: str,
+    environment: dict[str, Any],
+    overwrite: bool = False,
+) -> Path:
+    """Make the directory and its first four files; a failure leaves none of them behind.
+
+    Args:
+        path: it may exist if it is empty; missing parents are made.
+        config, plan, source, environment: see :class:`RunFiles`.
+        overwrite: first delete all that is in the directory, if it is a run's.
+
+    Raises:
+        GanflowError: ``run-exists``: something is there; ``cannot-write``: a read-only place (status 2);
+            ``disk-full`` (status 1).
+    """
+    path = Path(path)
+    if overwrite and not _is_free(path):
+        _clear(path)
+    existed = path.is_dir()
+    _claim(path)
+    texts = {PLAN: plan, SOURCE: source, CONFIG: config}
+    try:
+        for name, text in texts.items():
+            write_whole(path / name, text)
+        # the claim is replaced last: only a whole directory has an environment that can be read
+        write_whole(path / ENVIRONMENT, json.dumps(environment, indent=2) + "\n")
+    except BaseException:
+        _undo(path, keep=existed)
+        raise
+    return path
+
+
+def load(run: str | os.PathLike[str]) -> RunFiles:
+    """``load("runs/pix2pix")``: what :func:`create` wrote there.
+
+    Raises:
+        GanflowError: ``not-a-run``: no such directory, or files are missing or damaged.
+    """
+    path = Path(run)
+    if not path.is_dir():
+        raise _not_a_run(path, "is not a directory" if path.exists() else "does not exist")
+    missing = [name for name in FILES if not (path / name).is_file()]
+    if missing:
+        raise _not_a_run(path, f"is not a run directory: it has no {', '.join(missing)}")
+    config, plan, source, environment = (_read(path, name) for name in FILES)
+    try:
+        return RunFiles(path, config, plan, source, json.loads(environment))
+    except ValueError as error:
+        raise _not_a_run(path, f"is damaged: {ENVIRONMENT} is not JSON ({error})") from error
+
+
+def environment(*, device: str = "cpu") -> dict[str, Any]:
+    """``environment(device="cuda")``: versions, processor, device and threads; neither host nor user names."""
+    import torch
+
+    found: dict[str, Any] = {
+        "ganflow": _version("ganflow"),
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "packages": {name: _version(name) for name in PACKAGES},
+        "cpu": _cpu(),
+        "cpu_count": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": device,
+    }
+    if torch.device(device).type == "cuda":
+        found |= {"gpu": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}
+    return found
+
+
+def _is_free(path: Path) -> bool:
+    try:
+        return not os.path.lexists(path) or (path.is_dir() and not any(path.iterdir()))
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _claim(path: Path) -> None:
+    """Of two processes that want ``path`` at once, one gets it."""
+    if not _is_free(path):
+        raise _exists(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with open(path / ENVIRONMENT, "x"):
+            pass
+    except FileExistsError as error:
+        raise _exists(path) from error
+    except OSError as error:
+        there = next(above for above in path.absolute().parents if above.exists())
+        raise cannot_write(path, error, after=f"it would lie in {there}") from error
+
+
+def _exists(path: Path) -> GanflowError:
+    what = "is not empty" if path.is_dir() else "is a file"
+    hint = f"choose another name with --name, such as --name {unique_name(path.parent, path.name).name}"
+    return GanflowError(
+        f"the run directory {path} {what}, and a run is never overwritten by itself",
+        hint=f"{hint},\nor delete the old run with --overwrite",
+        code="run-exists",
+    )
+
+
+def _clear(path: Path) -> None:
+    """Delete a run, the files that show that it is one last; whatever else the directory may be stays."""
+    if not all((path / name).is_file() for name in FILES):
+        raise GanflowError(
+            f"{path} is not a run directory, so --overwrite deletes nothing there",
+            hint="choose another name with --name, or delete it yourself",
+            code="run-exists",
+        )
+    try:
+        for child in sorted(path.iterdir(), key=lambda child: child.name in FILES):
+            if child.is_dir() and not child.is_symlink():
+                shutil.rmtree(child)
+            else:
+                child.unlink()
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _undo(path: Path, *, keep: bool) -> None:
+    with contextlib.suppress(OSError):  # what went wrong first is what the user is told
+        for name in FILES:
+            (path / name).unlink(missing_ok=True)
+        if not keep:
+            path.rmdir()
+
+
+def _read(path: Path, name: str) -> str:
+    try:
+        return (path / name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _not_a_run(path, f"is damaged: {name} cannot be read ({error})") from error
+
+
+def _not_a_run(path: Path, why: str) -> GanflowError:
+    hint = "give the directory that `ganflow run` made, such as runs/pix2pix"
+    return GanflowError(f"{path} {why}", hint=hint, code="not-a-run")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu() -> str:
+    """The processor's name. Python knows it on some systems only."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
