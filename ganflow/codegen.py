@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ganflow import expr as E
-from ganflow.graph import OPERATORS, Evaluate, Free, Leaf, Node, Phase, Reuse, StepGraph, UpdatePlan, edges
+from ganflow.graph import OPERATORS, Evaluate, Free, Leaf, Node, Phase, Reuse, StepGraph, UpdatePlan, edges, in_order
 
 HELPERS = frozenset(
     {"batch", "counters", "logs", "log_gradients", "parameters", "optimizers", "schedules", "states", "frozen",
@@ -46,6 +46,27 @@ def generate(graph: StepGraph, *, observe: bool = False, textbook: bool = False)
         textbook: what hand-written code does without freezing: every backward reaches every parameter.
     """
     return _Writer(graph, observe, textbook).module()
+
+
+def generate_values(graph: StepGraph, roots: Mapping[str, str]) -> Source:
+    """``values(batch, counters)``: the roots evaluated without gradients, left to right, inputs first."""
+    writer = _Writer(graph, observe=False, textbook=False)
+    order = in_order(graph.nodes, roots.values())
+    writer.out += [
+        f'"""{graph.name}, written by ganflow; this text is what runs."""',
+        "",
+        "",
+        "def values(batch, counters):",
+    ]
+    for name in order:
+        if graph.nodes[name].kind == "field":
+            writer.line(f"{writer.variables[name]} = batch[{name!r}]")
+    for name in order:
+        if graph.nodes[name].is_statement:
+            writer.line(f"{writer.variables[name]} = {writer.printer.text(name)}", node=name)
+    found = [f"{key!r}: {E.show(writer.printer.read(node, '', 0, None))}" for key, node in roots.items()]
+    writer.line("return {" + ", ".join(found) + "}")
+    return Source("\n".join(writer.out) + "\n", writer.lines, writer.variables)
 
 
 def variable_names(graph: StepGraph) -> dict[str, str]:

@@ -10,6 +10,7 @@ stepped in one process in any order although gin's own configuration is global. 
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -243,3 +244,21 @@ class Experiment:
     includes: tuple[str, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
     location: Location = Location("<string>", 1)
+
+
+def gin_text(experiment: Experiment) -> str:
+    """The flattened gin file: every import and binding, the last of each name, in order of first appearance."""
+    values = {b.key: b.value for b in experiment.bindings}
+    lines = [f"import {module}" for module in experiment.imports]
+    lines += [f"{key} = {_gin_value(value)}" for key, value in values.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _gin_value(text: str) -> str:
+    """A value in gin's syntax; a string of several lines, comments included, keeps its lines."""
+    quotes = "'" * 3
+    if r"\n" not in text or text[0] not in "\"'":
+        return text
+    value = str(ast.literal_eval(text))
+    plain = quotes not in value and "\\" not in value and not value.endswith("'")
+    return f"{quotes}{value}{quotes}" if plain else text

@@ -186,9 +186,9 @@ class TrainStep:
                 )  # fmt: skip
 
 
-def namespace(step: TrainStep) -> dict[str, Any]:
-    """The names that the generated source reads."""
-    graph = step.graph
+def namespace(step: TrainStep, graph: StepGraph | None = None) -> dict[str, Any]:
+    """The names that generated source reads; ``graph``: of other values over the same networks."""
+    graph = graph or step.graph
     called = {n.target for n in graph.nodes.values() if n.kind == "op" and not n.stateful}
     space: dict[str, Any] = dict(build.ops(step.experiment, called | {"detach"}))
     space |= step.networks
@@ -238,16 +238,23 @@ def clip_gradients(
 
 
 def compile_step(graph: StepGraph, source: Source, space: dict[str, Any]) -> Callable[..., dict[str, Any]]:
-    """The generated function, visible in tracebacks; an error in it names the definition."""
+    """The generated step, visible in tracebacks; an error in it names the definition."""
+    return compile_function(graph, source, space, "step")
+
+
+def compile_function(
+    graph: StepGraph, source: Source, space: dict[str, Any], name: str
+) -> Callable[..., dict[str, Any]]:
+    """The function ``name`` of generated source."""
     digest = hashlib.blake2b(source.text.encode(), digest_size=4).hexdigest()
-    filename = f"<ganflow step {graph.name} {digest}>"
+    filename = f"<ganflow {name} {graph.name} {digest}>"
     linecache.cache[filename] = (len(source.text), None, source.text.splitlines(keepends=True), filename)
     exec(compile(source.text, filename, "exec"), space)
-    generated = space["step"]
+    generated = space[name]
 
-    def run(batch: Mapping[str, Tensor], counters: Counters, log_gradients: bool) -> dict[str, Any]:
+    def run(*args: Any) -> dict[str, Any]:
         try:
-            return generated(batch, counters, log_gradients)  # type: ignore[no-any-return]
+            return generated(*args)  # type: ignore[no-any-return]
         except Exception as error:
             raise explain(error, graph, source, filename) from error
 

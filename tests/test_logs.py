@@ -11,6 +11,7 @@ import os
 import platform
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -336,12 +337,22 @@ def test_averages_keep_what_is_not_finite() -> None:
     assert means["x"] == math.inf and math.isnan(means["y"]) and means["z"] == 2.0
 
 
-def test_averages_do_not_follow_tensors_that_change_nor_keep_graphs() -> None:
+def test_averages_keep_no_graph_alive() -> None:
+    averages, seen = Averages(), []
+    for _ in range(3):
+        weight = torch.tensor(1.0, requires_grad=True)
+        seen.append(weakref.ref(weight))
+        averages.add({"loss": weight * 2})
+        del weight
+    assert [ref() for ref in seen] == [None] * 3 and averages.means() == {"loss": 2.0}
+
+
+def test_averages_do_not_follow_tensors_that_change() -> None:
     averages, loss = Averages(), torch.tensor(1.0)
     for _ in range(3):
-        averages.add({"loss": loss, "graph": torch.tensor(1.0, requires_grad=True) * 2})
+        averages.add({"loss": loss})
         loss.add_(1)
-    assert averages.means() == {"loss": 2.0, "graph": 2.0}
+    assert averages.means() == {"loss": 2.0}
     averages.add({"loss": loss})
     assert loss == 4 and averages.means() == {"loss": 4.0}
 
