@@ -97,7 +97,9 @@ def _prepared(module: nn.Module, declared: Network) -> nn.Module:
 
 
 @contextlib.contextmanager
-def _blame(what: str, where: Location) -> Iterator[None]:
+def _blame(
+    what: str, where: Location, hint: str = "bind what it needs, for example `UNetGenerator.size = 64`"
+) -> Iterator[None]:
     """Whatever a constructor raises is said in one message, at the line that asked for it."""
     try:
         yield
@@ -114,8 +116,7 @@ def _blame(what: str, where: Location) -> Iterator[None]:
     except Exception as error:
         message = str(error).strip().split("\n")[0]
         raise GanflowError(
-            f"cannot build {what}: {type(error).__name__}: {message}", location=where, code="build",
-            hint="bind what it needs, for example `UNetGenerator.size = 64`",
+            f"cannot build {what}: {type(error).__name__}: {message}", location=where, code="build", hint=hint,
         ) from error  # fmt: skip
 
 
@@ -147,7 +148,9 @@ def optimizer(
     experiment: Experiment, declared: Optimizer, name: str, parameters: Sequence[nn.Parameter], counters: Any
 ) -> tuple[torch.optim.Optimizer, Mapping[str, Argument]]:
     """The optimizer, and those of its arguments that change from step to step."""
-    with configured(experiment), _blame(f"the optimizer of {name}", declared.location):
+    given = ", ".join(f"{declared.name}.{k} = {getattr(v, 'source', v)!r}" for k, v in declared.arguments.items())
+    hint = f"it was given {given}" if given else f"bind what it needs, for example {declared.name}.lr = 2e-4"
+    with configured(experiment), _blame(f"the optimizer of {name}", declared.location, hint):
         arguments = {k: argument(experiment, v, name, k, declared) for k, v in declared.arguments.items()}
         now = {k: v(counters) if callable(v) else v for k, v in arguments.items()}
         cls = configurable(declared.name)

@@ -81,6 +81,7 @@ class Table:
 
 def _declared(name: str, reading: Reading) -> Experiment:
     table = Table(reading.lines)
+    _check_macros(reading.lines, table)
     networks = {scope: _network(table, scope) for scope in table.scopes("Network")}
     updates = {scope: _update(table, scope, networks) for scope in table.scopes("Update")}
     states = {scope: _state(table, scope) for scope in table.scopes("State")}
@@ -96,7 +97,7 @@ def _declared(name: str, reading: Reading) -> Experiment:
         schedule=schedule,
         ops=_ops(reading.lines, table),
         fields=_fields(trainer),
-        trainer={p: _text_or_plain(line) for p, line in trainer.items()},
+        trainer={p: plain(line.value) for p, line in trainer.items()},
         trainer_where={p: line.location for p, line in trainer.items()},
         bindings=tuple(Binding(x.scope, x.selector, x.parameter, repr(x.value), x.location) for x in reading.lines),
         imports=reading.imports,
@@ -104,6 +105,16 @@ def _declared(name: str, reading: Reading) -> Experiment:
         diagnostics=tuple(_redefined(reading.lines)),
         location=Location(reading.files[0] if reading.files else "<string>", 1),
     )
+
+
+def _check_macros(lines: Iterable[Line], table: Table) -> None:
+    for line in lines:
+        try:
+            plain(line.value)
+        except GanflowError as error:
+            name = error.message.split("`")[1].lstrip("%")
+            hint = did_you_mean(name, table.macros)
+            raise GanflowError(error.message, location=line.location, code=error.code, hint=hint) from None
 
 
 def plain(value: Any) -> Any:
@@ -132,10 +143,6 @@ def _text(line: Line) -> Text:
     return Text(value, line.string)
 
 
-def _text_or_plain(line: Line) -> Any:
-    return plain(line.value)
-
-
 def _definition(name: str, line: Line, lines: Iterable[Line]) -> Definition:
     if keyword.iskeyword(name) or name in RESERVED or name in COUNTERS or name.startswith("__"):
         raise GanflowError(
@@ -153,10 +160,7 @@ def _merged(table: Table, name: str, scope: str) -> dict[str, Line]:
 
 def _expect(line: Line, value: Any, kinds: tuple[type, ...], what: str) -> Any:
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        raise GanflowError(
-            f"`{line.scope + '/' if line.scope else ''}{line.selector}.{line.parameter}` is {value!r}; it takes {what}",
-            location=line.location, code="type",
-        )  # fmt: skip
+        raise GanflowError(f"`{_key(line)}` is {value!r}; it takes {what}", location=line.location, code="type")
     return value
 
 

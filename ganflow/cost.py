@@ -95,7 +95,8 @@ def _finding(error: GanflowError) -> Diagnostic:
         return Diagnostic(
             "note", "untraceable", message, error.location, "it runs all the same; its cost is not counted"
         )
-    return Diagnostic("error", "shape", error.message, error.location, error.hint)
+    code = "shape" if error.code in ("", "step") else error.code
+    return Diagnostic("error", code, error.message, error.location, error.hint)
 
 
 def _run(

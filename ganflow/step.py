@@ -21,7 +21,7 @@ from ganflow.codegen import Source, generate
 from ganflow.draws import SeededRandom
 from ganflow.errors import GanflowError
 from ganflow.experiment import Experiment
-from ganflow.graph import StepGraph, statement_inputs
+from ganflow.graph import Node, StepGraph, statement_inputs
 from ganflow.scheduler import schedule
 
 
@@ -50,11 +50,11 @@ class Frozen:
 
     def __enter__(self) -> None:
         for p in self.parameters:
-            p.requires_grad_(False)
+            p.requires_grad = False
 
     def __exit__(self, *_: object) -> None:
         for p in self.parameters:
-            p.requires_grad_(True)
+            p.requires_grad = True
 
 
 class TrainStep:
@@ -161,10 +161,16 @@ class TrainStep:
         batch = next(self._iterator, None)
         if batch is None:
             batch = self._next_epoch()
-        found = {k: v.to(self.device, non_blocking=True) for k, v in batch.items() if isinstance(v, Tensor)}
+        device = self.device
+        # a `to` that has nothing to do costs as much as a small loss
+        found = {
+            k: v if v.device == device else v.to(device, non_blocking=True)
+            for k, v in batch.items()
+            if isinstance(v, Tensor)
+        }
         if self.counters.step == 0:
             self._check_batch(found)
-        self.counters.batch_size = len(next(iter(found.values()))) if found else 0
+        self.counters.batch_size = next(iter(found.values())).shape[0] if found else 0
         return found
 
     def _next_epoch(self) -> Mapping[str, Tensor]:
@@ -270,6 +276,8 @@ def explain(error: Exception, graph: StepGraph, source: Source, filename: str) -
     if trace is None or node is None:
         return error
     local = trace.tb_frame.f_locals
+    if "implicitly created only for scalar outputs" in str(error):
+        return _not_scalar(node, local)
     shapes = []
     for name in statement_inputs(graph.nodes, node.id):
         held = local.get(source.variables.get(name, ""))
@@ -279,4 +287,13 @@ def explain(error: Exception, graph: StepGraph, source: Source, filename: str) -
     return GanflowError(
         f"in `{node.name or node.owner}`: {message}", location=node.location, code="step",
         hint=f"it was given: {', '.join(shapes)}" if shapes else "",
+    )  # fmt: skip
+
+
+def _not_scalar(node: Node, local: Mapping[str, Any]) -> GanflowError:
+    losses = [v for k, v in local.items() if k.startswith("loss_") and isinstance(v, Tensor) and v.ndim]
+    shape = "×".join(map(str, losses[-1].shape)) if losses else "of several numbers"
+    return GanflowError(
+        f"`{node.text or node.name}` is minimized, but it is not a scalar: {shape}", location=node.location,
+        code="not-scalar", hint="take its mean or its sum: mean(...), sum(...)",
     )  # fmt: skip

@@ -133,6 +133,24 @@ class Batches:
         return torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
 
 
+def some(dataset: Any, split: str, count: int, *, device: str | torch.device = "cpu") -> Batch:
+    """``some(earth(), "val", 8)``: that many samples, or all of a smaller split, evenly spread; always the same."""
+    samples = _opened(dataset, split)
+    if len(samples) == 0:
+        raise GanflowError(f"split `{split}` has no samples", code="empty-split")
+    count = min(count, len(samples))
+    found = _Fetch(samples)[[i * len(samples) // count for i in range(count)]]
+    if isinstance(found, GanflowError):
+        raise found
+    return {name: to_float(_moved(value, torch.device(device))) for name, value in found.items()}
+
+
+def held_out(dataset: Any) -> str:
+    """The split that samples and metrics are made on: ``val``, else ``test``, else what there is."""
+    known = splits(dataset)
+    return next((name for name in ("val", "test") if name in known), known[0])
+
+
 def to_float(value: Any) -> Any:
     """uint8 images (N x C x H x W or C x H x W) as float32 in [-1, 1]; everything else unchanged."""
     if isinstance(value, torch.Tensor) and value.dtype == torch.uint8 and value.ndim >= 3:
