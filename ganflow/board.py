@@ -14,6 +14,7 @@ from pathlib import Path
 from ganflow.errors import GanflowError
 
 HOST = "127.0.0.1"
+EVENTS = "events.out.tfevents.*"
 
 
 def serve(runs: Sequence[Path], *, port: int) -> None:
@@ -25,8 +26,8 @@ def serve(runs: Sequence[Path], *, port: int) -> None:
     _check(runs)
     port = _free(port)
     given = ["--logdir", str(runs[0])]
-    if len(runs) > 1:
-        given = ["--logdir_spec", ",".join(f"{run.name}:{run}" for run in runs)]
+    if len(runs) > 1 or any(runs[0].glob(EVENTS)):  # so that each run is shown under its name
+        given = ["--logdir_spec", ",".join(f"{run.absolute().name}:{run}" for run in runs)]
     print(f"TensorBoard: http://{HOST}:{port}/  (Ctrl-C ends it)", flush=True)
     command = [sys.executable, "-m", "tensorboard.main", *given, "--host", HOST, "--port", str(port)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -43,7 +44,7 @@ def _check(runs: Sequence[Path]) -> None:
     for run in runs:
         if not run.is_dir():
             raise GanflowError(f"{run} is not a directory", code="not-a-run", hint="give a run, such as runs/pix2pix")
-        if not any(run.rglob("events.out.tfevents.*")):
+        if not any(run.rglob(EVENTS)):
             raise GanflowError(f"nothing in {run} was logged for TensorBoard", code="not-a-run",
                                hint="give a run, such as runs/pix2pix, or a directory of runs")  # fmt: skip
 

@@ -155,7 +155,7 @@ def optimizer(
         now = {k: v(counters) if callable(v) else v for k, v in arguments.items()}
         cls = configurable(declared.name)
         _check_numbers(cls, now, declared)
-        made = _fused(cls, parameters, now)
+        made = _fused(_light(cls) if all(p.is_meta for p in parameters) else cls, parameters, now)
     return made, {k: v for k, v in arguments.items() if callable(v)}
 
 
@@ -166,6 +166,17 @@ def _fused(cls: Any, parameters: Sequence[nn.Parameter], arguments: dict[str, An
         with contextlib.suppress(RuntimeError):
             return cls(parameters, **arguments, fused=True)  # type: ignore[no-any-return]
     return cls(parameters, **arguments)  # type: ignore[no-any-return]
+
+
+def _light(cls: Any) -> Any:
+    """To check arguments with: torch's ``add_param_group`` has torch.compile imported, which takes over a second."""
+    if cls.add_param_group is not torch.optim.Optimizer.add_param_group:
+        return cls
+
+    def add_param_group(self: Any, group: Mapping[str, Any]) -> None:
+        self.param_groups.append({**self.defaults, **group})
+
+    return type(cls.__name__, (cls,), {"add_param_group": add_param_group})
 
 
 def _check_numbers(cls: Any, arguments: Mapping[str, Any], declared: Optimizer) -> None:

@@ -19,7 +19,8 @@ from ganflow.graph import OPERATORS, Evaluate, Free, Leaf, Node, Phase, Reuse, S
 
 HELPERS = frozenset(
     {"batch", "counters", "logs", "log_gradients", "parameters", "optimizers", "schedules", "states", "frozen",
-     "no_grad", "draw", "gradient", "gradient_norm", "clip_gradients", "observe", "step", "set_hyperparameters"}
+     "no_grad", "draw", "gradient", "gradient_norm", "clip_gradients", "clear_gradients", "observe", "step",
+     "set_hyperparameters"}
 )  # fmt: skip
 
 
@@ -346,7 +347,7 @@ class _Writer:
             if network in self.graph.scheduled:
                 self.line(f"set_hyperparameters({network!r}, counters)")
             self.line(f"optimizers[{network!r}].step()")
-            self.line(f"optimizers[{network!r}].zero_grad()")
+            self.line(f"clear_gradients(optimizers[{network!r}])")
 
 
 def gradient_tag(update: UpdatePlan, network: str) -> str:

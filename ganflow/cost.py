@@ -18,13 +18,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from ganflow import build
 from ganflow.codegen import generate
 from ganflow.errors import GanflowError
 from ganflow.experiment import Diagnostic, Experiment
 from ganflow.graph import StepGraph
+from ganflow.meta import Flops
 from ganflow.step import Counters, Frozen, compile_step, gradient
 
 _UNTRACEABLE = ("meta tensor", "'Meta' backend", "meta device", "data-dependent", "FakeTensor")
@@ -111,14 +111,13 @@ def _run(
     source = generate(graph, observe=True, textbook=textbook)
     values: dict[tuple[str, str], Value] = {}
     updates: dict[str, int] = {u.name: 0 for u in graph.updates}
-    counter = FlopCounterMode(display=False)
+    counter = Flops()
     first = {p.name: p.updates[0].name for p in graph.phases}
     seen = 0
 
     def observe(phase: str, node: str, value: object) -> None:
         nonlocal seen
-        total = counter.get_total_flops()
-        spent, seen = total - seen, total
+        spent, seen = counter.total - seen, counter.total
         updates[first.get(phase, phase)] += spent
         if node != "backward":
             values[phase, node] = Value(shape_of(value), spent)
@@ -145,6 +144,7 @@ def _namespace(experiment: Experiment, graph: StepGraph, networks: Mapping[str, 
         "frozen": {n: Frozen(m) for n, m in networks.items()}, "draw": _draw, "gradient": gradient,
         "schedules": build.schedules(experiment, graph), "states": {}, "gradient_norm": lambda *_: None,
         "set_hyperparameters": lambda *_: None, "clip_gradients": lambda *_, **__: None,
+        "clear_gradients": lambda optimizer: optimizer.zero_grad(),
     }  # fmt: skip
     return space
 

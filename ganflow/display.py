@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Protocol
 
 REFRESH = 0.1  # seconds between two drawings of the bar
@@ -20,7 +20,7 @@ class Display(Protocol):
 
     def advance(self) -> None: ...
 
-    def report(self, values: Mapping[str, float]) -> None: ...
+    def report(self, values: Mapping[str, float], *, updates: Collection[str]) -> None: ...
 
     def say(self, line: str) -> None: ...
 
@@ -53,7 +53,7 @@ class Lines:
     def advance(self) -> None:
         self.done += 1
 
-    def report(self, values: Mapping[str, float]) -> None:
+    def report(self, values: Mapping[str, float], *, updates: Collection[str]) -> None:
         rate = self.pace.rate(self.done)
         eta = clock((self.total - self.done) / rate) if rate else "?"
         self.say(f"step {self.done}/{self.total}  {rate:.3g} it/s  eta {eta}  {losses(values)}")
@@ -66,7 +66,7 @@ class Lines:
 
 
 class Bar:
-    """A rich progress bar: iterations, rate, time left, losses."""
+    """A rich progress bar: iterations, rate, time left, the losses of the updates; what fits in 80 columns."""
 
     def __init__(self, progress: Any, task: Any, total: int, start: int) -> None:
         self.progress, self.task = progress, task
@@ -80,12 +80,11 @@ class Bar:
             self.next = now + REFRESH
             self.progress.update(self.task, completed=self.done)
 
-    def report(self, values: Mapping[str, float]) -> None:
+    def report(self, values: Mapping[str, float], *, updates: Collection[str]) -> None:
         rate = self.pace.rate(self.done)
         eta = clock((self.total - self.done) / rate) if rate else "?"
-        self.progress.update(
-            self.task, completed=self.done, rate=f"{rate:.3g} it/s", eta=f"eta {eta}", losses=losses(values)
-        )
+        shown = losses({name: value for name, value in values.items() if name in updates}, digits=3)
+        self.progress.update(self.task, completed=self.done, rate=f"{rate:.3g} it/s", eta=f"eta {eta}", losses=shown)
 
     def say(self, line: str) -> None:
         self.progress.console.print(line, markup=False)
@@ -106,19 +105,23 @@ class Pace:
 
 def _bar(name: str, total: int, start: int, console: Any) -> Iterator[Display]:
     from rich.progress import BarColumn, Progress, TextColumn
+    from rich.table import Column
 
+    fields = [f"{{task.fields[{name}]}}" for name in ("rate", "eta", "losses")]
+    texts = ["{task.completed:.0f}/{task.total:.0f}", *fields]
     columns = (
-        TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-        TextColumn("{task.fields[rate]}"), TextColumn("{task.fields[eta]}"), TextColumn("{task.fields[losses]}"),
-    )  # fmt: skip
-    with Progress(*columns, console=console, refresh_per_second=1 / REFRESH) as progress:
+        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=None, table_column=Column(ratio=1)),
+        *(TextColumn(text, table_column=Column(no_wrap=True)) for text in texts),
+    )
+    with Progress(*columns, console=console, refresh_per_second=1 / REFRESH, expand=True) as progress:
         task = progress.add_task(name, total=total, completed=start, rate="", eta="", losses="")
         yield Bar(progress, task, total, start)
 
 
-def losses(values: Mapping[str, float]) -> str:
+def losses(values: Mapping[str, float], *, digits: int = 4) -> str:
     """``D 0.61  G 23.4``."""
-    return "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+    return "  ".join(f"{name} {value:.{digits}g}" for name, value in values.items())
 
 
 def clock(seconds: float) -> str:

@@ -204,7 +204,7 @@ class Loop:
         }
         self.logs.scalars(self.step.counters.step, {**means, **weights, **self.step.hyperparameters(), **times})
         losses = {k.removeprefix("loss/"): v for k, v in means.items() if k.startswith("loss/")}
-        self.shown.report(losses)
+        self.shown.report(losses, updates=[u.name for u in self.step.graph.updates])
         self.warn_of(losses)
         self.reported, self.since, self.batches.seconds = self.step.counters.step, time.perf_counter(), 0.0
 

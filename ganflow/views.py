@@ -62,6 +62,7 @@ def _phase_rows(
     kind = "update" if len(phase.updates) == 1 else "group"
     head = f"{kind} {phase.name}   trains {', '.join(trains)}"
     rows = [(head + (f"   freezes {', '.join(freezes)}" if freezes else ""), "", "", "")]
+    width = _label_width(graph, phase)
     for action in phase.actions:
         if isinstance(action, Reuse):
             how = "reused, with its graph" if action.graph else "reused"
@@ -69,12 +70,17 @@ def _phase_rows(
             rows.append((f"  {_label(graph.nodes[action.node])}", "", how + stale, ""))
         elif isinstance(action, Evaluate) and graph.nodes[action.node].is_statement:
             shape, cost = costs.get((phase.name, action.node), ("", ""))
-            rows.append(
-                (f"  {_label(graph.nodes[action.node])} = {_text(graph, action)}", shape, _mode(graph, action), cost)
-            )
+            label = _label(graph.nodes[action.node]).ljust(width)
+            rows.append((f"  {label} = {_text(graph, action)}", shape, _mode(graph, action), cost))
     roots = {a.node: a for a in phase.evaluations}
     rows += [(_minimize(graph, u, roots.get(u.loss)), "", "", "") for u in phase.updates]
     return rows
+
+
+def _label_width(graph: StepGraph, phase: Phase) -> int:
+    """The equal signs of an update stand below each other, as long as its names are of ordinary length."""
+    labels = [_label(graph.nodes[a.node]) for a in phase.evaluations if graph.nodes[a.node].is_statement]
+    return max((len(label) for label in labels if len(label) <= 20), default=0)
 
 
 def _label(node: Node) -> str:

@@ -42,6 +42,7 @@ LAYERS = {
     "losses": 3,
     "ops": 3,
     "metrics": 3,
+    "meta": 3,
     "data": 3,
     "files": 3,
     "images": 3,

@@ -36,7 +36,8 @@ def loader(
 
     Args:
         dataset: has ``open(split)``, which gives a map-style dataset of dicts, or is one itself (and then
-            is all training data). What is opened may have ``batch(indices)`` for many samples at once.
+            is all training data). What is opened may have ``batch(indices)`` for many samples at once, and
+            ``augment(batch, generator)``, which changes a batch at random.
         split: ``train``, ``val``, ``test`` or whatever else the dataset has.
         batch_size: samples in a batch.
         shuffle: a new order in each epoch; otherwise the order of the dataset.
@@ -103,9 +104,12 @@ class Batches:
 
     def epoch(self, number: int, *, start: int = 0) -> Iterator[Batch]:
         """The batches of epoch ``number`` from batch ``start`` on; does not count as an ``iter()``."""
-        for batch in self._fetched(number, self.order(number)[start:]):
+        augment = getattr(self.samples, "augment", None)
+        for place, batch in enumerate(self._fetched(number, self.order(number)[start:]), start):
             if isinstance(batch, GanflowError):
                 raise batch
+            if augment is not None:
+                batch = augment(batch, self._generator(f"augment/{place}", number))
             yield {name: to_float(_moved(value, self.device)) for name, value in batch.items()}
 
     def order(self, epoch: int) -> list[list[int]]:
