@@ -1,17 +1,17 @@
 """Static checks over an Experiment and its StepGraph: findings with a stable code, a place and the right cure.
 
-for finding in check_graph(graph, experiment, modes):
+for finding in check_graph(graph, experiment):
     print(finding)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
-from ganflow.errors import GanflowError, Location
+from ganflow.errors import GanflowError
 from ganflow.experiment import Diagnostic, Experiment
-from ganflow.graph import Node, StepGraph, UpdatePlan, ancestors
-from ganflow.modes import Modes
+from ganflow.graph import Node, StepGraph, UpdatePlan, ancestors, in_order
+from ganflow.modes import Modes, modes_of
 
 
 def raise_first_error(findings: Iterable[Diagnostic]) -> None:
@@ -21,38 +21,16 @@ def raise_first_error(findings: Iterable[Diagnostic]) -> None:
             raise GanflowError(f.message, location=f.location, hint=f.hint, code=f.code)
 
 
-def check_supported(experiment: Experiment) -> None:
-    """Refuse what the language has and this version cannot run yet, rather than train something else."""
-    for what, location in _unsupported(experiment):
-        raise GanflowError(
-            f"{what} is part of the language, but this version cannot run it yet", location=location, code="not-yet"
-        )
-
-
-def _unsupported(experiment: Experiment) -> Iterator[tuple[str, Location]]:
-    for state in experiment.states.values():
-        yield f"`{state.name}/State`", state.location
-    for n in experiment.networks.values():
-        for parameter in ("ema_of", "unroll_of", "buffers_in", "clamp"):
-            if getattr(n, parameter) is not None:
-                yield f"`{n.name}/Network.{parameter}`", n.where.get(parameter, n.location)
-    for u in experiment.updates.values():
-        given = {"when": u.when is not None, "every": u.every != 1, "repeat": u.repeat != 1, "fresh": bool(u.fresh),
-                 "optimizer": u.optimizer is not None, "microbatches": u.microbatches != 1}  # fmt: skip
-        for parameter, used in given.items():
-            if used:
-                yield f"`{u.name}/Update.{parameter}`", u.where.get(parameter, u.location)
-
-
-def check_graph(graph: StepGraph, experiment: Experiment, modes: Sequence[Sequence[Modes]]) -> list[Diagnostic]:
-    """Every finding, in the order of the updates."""
+def check_graph(graph: StepGraph, experiment: Experiment) -> list[Diagnostic]:
+    """Every finding over the graph, in the order of the updates."""
     found: list[Diagnostic] = []
-    for phase, members in zip(graph.phases, modes, strict=True):
-        for update, m in zip(phase.updates, members, strict=True):
-            found += _starved_networks(graph.nodes, update, m)
-            found += _starved_terms(graph.nodes, update, m)
-            found += _missing_optimizers(experiment, update)
-    found += _orphans(graph, experiment, modes)
+    modes = {u.name: modes_of(graph.nodes, [u.loss], frozenset(u.moves)) for g in graph.groups for u in g}
+    for update in graph.updates:
+        found += _starved_networks(graph.nodes, update, modes[update.name])
+        found += _starved_terms(graph.nodes, update, modes[update.name])
+        found += _missing_optimizers(experiment, update)
+        found += _whole_batch(graph.nodes, update, modes[update.name])
+    found += _orphans(graph, experiment)
     return found
 
 
@@ -85,15 +63,23 @@ def _cut_hint(nodes: Mapping[str, Node], modes: Modes, network: str) -> str:
 
 
 def _starved_terms(nodes: Mapping[str, Node], update: UpdatePlan, modes: Modes) -> Iterator[Diagnostic]:
+    """A term that is cut off is a mistake; one that what is trained does not enter at all is only a constant."""
     for term in update.terms:
         if term.node in modes.carrying:
             continue
-        node = nodes[term.node]
-        cut = next((nodes[i] for i in ancestors(nodes, [term.node]) if nodes[i].kind == "detach"), None)
+        above = [nodes[i] for i in ancestors(nodes, [term.node])]
+        trains, node = ", ".join(update.trains), nodes[term.node]
+        if not any(set(a.networks) & modes.trained for a in above):
+            yield Diagnostic(
+                "warning", "constant-term",
+                f"term {term.name} of update {update.name} does not depend on what it trains ({trains}): "
+                "it changes the logged loss and nothing else", node.location, "leave it out, if that was not meant",
+            )  # fmt: skip
+            continue
+        cut = next((a for a in above if a.kind == "detach"), None)
         hint = f"gradient passes through networks that {update.name} does not train; no detach is needed for that"
         if cut is not None:
             hint = f"`{cut.text}` ({cut.location}) cuts it; {hint}"
-        trains = ", ".join(update.trains)
         yield Diagnostic(
             "error", "starved-term",
             f"term {term.name} of update {update.name} has no gradient path to what it trains ({trains})",
@@ -101,10 +87,25 @@ def _starved_terms(nodes: Mapping[str, Node], update: UpdatePlan, modes: Modes) 
         )  # fmt: skip
 
 
+def _whole_batch(nodes: Mapping[str, Node], update: UpdatePlan, modes: Modes) -> Iterator[Diagnostic]:
+    """A permutation of the batch has no meaning in a part of it."""
+    for node in (nodes[n] for n in modes.slice if update.microbatches > 1):
+        if node.kind == "draw" and node.target == "perm":
+            yield Diagnostic(
+                "error", "microbatches", f"`{node.text}` orders the whole batch, and update {update.name} sees parts",
+                node.location, f"drop {update.name}/Update.microbatches, or the permutation",
+            )  # fmt: skip
+
+
 def _missing_optimizers(experiment: Experiment, update: UpdatePlan) -> Iterator[Diagnostic]:
     for name in update.networks:
         network = experiment.networks[name]
-        if network.optimizer is None:
+        if network.derived:
+            yield Diagnostic(
+                "error", "derived", f"update {update.name} trains {name}, whose weights are a function of another's",
+                update.location, f"train {network.ema_of or network.unroll_of} instead",
+            )  # fmt: skip
+        elif network.optimizer is None and not update.own_optimizer:
             yield Diagnostic(
                 "error", "no-optimizer", f"update {update.name} trains {name}, which has no optimizer",
                 network.location, f"bind one: {name}/Network.optimizer = @Adam (or Network.optimizer for all)",
@@ -116,10 +117,12 @@ def _missing_optimizers(experiment: Experiment, update: UpdatePlan) -> Iterator[
             )  # fmt: skip
 
 
-def _orphans(graph: StepGraph, experiment: Experiment, modes: Sequence[Sequence[Modes]]) -> Iterator[Diagnostic]:
+def _orphans(graph: StepGraph, experiment: Experiment) -> Iterator[Diagnostic]:
     """Networks that appear in a loss, are trainable, and that no update trains."""
-    owned = {n for u in graph.updates for n in u.networks}
-    for name in graph.networks:
+    owned = {n for u in graph.updates for n in u.moves}
+    losses = in_order(graph.nodes, [u.loss for u in graph.updates])
+    read = {n for s in losses for n in graph.nodes[s].networks}
+    for name in (n for n in graph.networks if n in read):
         network = experiment.networks[name]
         if name not in owned and network.trainable and not network.derived:
             yield Diagnostic(

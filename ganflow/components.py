@@ -53,6 +53,10 @@ def State(init=0.0, next=None, after=None, when=None):  # noqa: A002, N802  # ty
     """A state; read by ``config.py``, never called."""
 
 
+def adv(kind="vanilla", scales="sum"):  # type: ignore[no-untyped-def]
+    """What `adv_d` and `adv_g` share, so that one binding serves both; read by ``config.py``, never called."""
+
+
 def Schedule(updates=()):  # noqa: N802  # type: ignore[no-untyped-def]
     """The order of the updates; read by ``config.py``, never called."""
 
@@ -85,7 +89,7 @@ class linear_decay:  # noqa: N801
         return self.start * (1.0 - max(0, done - self.constant + 1) / (self.decay + 1))
 
 
-DECLARATIONS = (Network, Update, State, Schedule, Trainer)
+DECLARATIONS = (Network, Update, State, Schedule, Trainer, adv)
 
 
 @functools.cache

@@ -19,6 +19,7 @@ from typing import Any
 from gin import config as gin_config
 
 from ganflow import components
+from ganflow.bindings import Table, plain
 from ganflow.errors import GanflowError, Location, did_you_mean
 from ganflow.experiment import (
     COUNTERS,
@@ -29,7 +30,6 @@ from ganflow.experiment import (
     Experiment,
     Field,
     Network,
-    Op,
     Optimizer,
     Reference,
     State,
@@ -37,6 +37,7 @@ from ganflow.experiment import (
     Update,
 )
 from ganflow.ginfile import Line, Reading, isolated, read
+from ganflow.optable import ops_of
 
 INHERITED = ("clip_norm", "clip_value", "nan_to_num", "microbatches", "optimizer")
 
@@ -59,26 +60,6 @@ def _experiment(name: str, paths: Sequence[Any], text: str | None, overrides: Se
         return _declared(name, reading)
 
 
-class Table:
-    """Bindings by (scope, configurable); the last line wins, as in gin."""
-
-    def __init__(self, lines: Iterable[Line]) -> None:
-        self.macros: dict[str, Line] = {}
-        self.bound: dict[str, dict[str, dict[str, Line]]] = {}
-        for line in lines:
-            if line.parameter:
-                name = line.selector.rsplit(".", 1)[-1]
-                self.bound.setdefault(name, {}).setdefault(line.scope, {})[line.parameter] = line
-            else:
-                self.macros[line.selector] = line
-
-    def scopes(self, name: str) -> list[str]:
-        return [s for s in self.bound.get(name, {}) if s]
-
-    def at(self, name: str, scope: str) -> dict[str, Line]:
-        return self.bound.get(name, {}).get(scope, {})
-
-
 def _declared(name: str, reading: Reading) -> Experiment:
     table = Table(reading.lines)
     _check_macros(reading.lines, table)
@@ -95,7 +76,7 @@ def _declared(name: str, reading: Reading) -> Experiment:
         updates=updates,
         states=states,
         schedule=schedule,
-        ops=_ops(reading.lines, table),
+        ops=ops_of(reading.lines, table),
         fields=_fields(trainer),
         trainer={p: plain(line.value) for p, line in trainer.items()},
         trainer_where={p: line.location for p, line in trainer.items()},
@@ -115,23 +96,6 @@ def _check_macros(lines: Iterable[Line], table: Table) -> None:
             name = error.message.split("`")[1].lstrip("%")
             hint = did_you_mean(name, table.macros)
             raise GanflowError(error.message, location=line.location, code=error.code, hint=hint) from None
-
-
-def plain(value: Any) -> Any:
-    """A bound value as plain data: macros followed, references as :class:`Reference`."""
-    if isinstance(value, gin_config.ConfigurableReference):
-        if value.selector.endswith("gin.macro") or value.selector == "gin.macro":
-            name = "/".join(value.scopes)
-            found = gin_config._CONFIG.get((name, "gin.macro"), {})
-            if "value" not in found:
-                raise GanflowError(f"`%{name}` is not defined in this file", code="unknown-name")
-            return plain(found["value"])
-        return Reference("/".join([*value.scopes, value.selector.rsplit(".", 1)[-1]]), value.evaluate)
-    if isinstance(value, (tuple, list)):
-        return type(value)(plain(v) for v in value)
-    if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items()}
-    return value
 
 
 def _text(line: Line) -> Text:
@@ -184,13 +148,26 @@ def _network(table: Table, scope: str) -> Network:
             f"`{scope}/Network.module` is {module!r}; it takes a network such as @UNetGenerator()",
             location=where["module"], code="type",
         )  # fmt: skip
-    if isinstance(values.get("buffers_in"), list):
-        values["buffers_in"] = tuple(values["buffers_in"])
+    if values.get("buffers_in") is not None:
+        values["buffers_in"] = _names(lines["buffers_in"], ())
+    if values.get("clamp") is not None:
+        values["clamp"] = _bounds(lines["clamp"], values["clamp"])
+    for p in ("ema_beta", "unroll_minimize"):
+        if isinstance(values.get(p), str):
+            values[p] = Text(values[p], lines[p].string)
     return Network(
         scope, first, module=module, where=where, entry_points=_entry_points(module),
         optimizer=None if derived or optimizer is None else _optimizer(table, optimizer, scope, lines["optimizer"]),
         **values,
     )  # fmt: skip
+
+
+def _bounds(line: Line, value: Any) -> tuple[float, float]:
+    numbers = isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(v, (int, float)) for v in value)
+    if not numbers or not value[0] <= value[1]:
+        raise GanflowError(f"`{line.parameter}` is {value!r}; it takes two numbers, such as (-0.01, 0.01)",
+                           location=line.location, code="type")  # fmt: skip
+    return float(value[0]), float(value[1])
 
 
 def _entry_points(module: Reference | None) -> tuple[str, ...] | None:
@@ -214,10 +191,14 @@ def _optimizer(table: Table, reference: Any, scope: str, line: Line) -> Optimize
 
 
 def _optimizer_argument(line: Line) -> Any:
-    value = plain(line.value)
-    if isinstance(value, str):
-        return Text(value, line.string)
-    return value
+    """A number, a schedule, or an expression over counters; also inside a tuple."""
+
+    def read(value: Any) -> Any:
+        if isinstance(value, (tuple, list)):
+            return tuple(map(read, value))
+        return Text(value, line.string) if isinstance(value, str) else value
+
+    return read(plain(line.value))
 
 
 def _names(line: Line | None, default: tuple[str, ...]) -> tuple[str, ...]:
@@ -327,57 +308,6 @@ def _made(line: Line) -> Any:
             message = str(error).split("\n")[0]
             raise GanflowError(f"cannot make {value!r}: {message}", location=line.location, code="data") from error
     return value
-
-
-def _ops(lines: Iterable[Line], table: Table) -> dict[str, Op]:
-    builtin = components.builtin_ops()
-    found = {n: _op(n, o.function, o.kind, table, host=o.host, host_result=o.host_result) for n, o in builtin.items()}
-    texts = " ".join(v for x in lines for v in _strings(plain_or_none(x)))
-    for name in set(re.findall(r"[A-Za-z_]\w*(?=\s*\()", texts)) - found.keys():
-        try:
-            user = gin_config._REGISTRY.get_match(name)
-        except (KeyError, ValueError):
-            continue
-        if user is not None and not inspect.isclass(user.wrapped):
-            random = "generator" in inspect.signature(user.wrapped).parameters
-            found[name] = _op(name, user.wrapped, "random" if random else "pure", table)
-    return found
-
-
-def plain_or_none(line: Line) -> Any:
-    """The value, or None where it reads a macro that does not exist (reported where it is used)."""
-    try:
-        return plain(line.value)
-    except GanflowError:
-        return None
-
-
-def _strings(value: Any) -> Iterable[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for v in value:
-            yield from _strings(v)
-    elif isinstance(value, dict):
-        for v in value.values():
-            yield from _strings(v)
-
-
-def _op(name: str, function: Any, kind: Any, table: Table, host: bool = False, host_result: bool = False) -> Op:
-    hidden = {"generator", "state"} | ({"device", "dtype"} if kind == "random" else set())
-    all_ = [p for p in inspect.signature(function).parameters.values() if p.name not in hidden]
-    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    positional = [p for p in all_ if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return Op(
-        name, kind,
-        parameters=tuple(p.name for p in positional),
-        keyword_only=tuple(p.name for p in all_ if p.kind is p.KEYWORD_ONLY),
-        required=tuple(p.name for p in all_ if p.default is p.empty and p.kind not in variable),
-        variadic=any(p.kind is p.VAR_POSITIONAL for p in all_),
-        open_keywords=any(p.kind is p.VAR_KEYWORD for p in all_),
-        host=host, host_result=host_result,
-        bound={p: plain(x.value) for p, x in table.at(name, "").items()},
-    )  # fmt: skip
 
 
 def _redefined(lines: Sequence[Line]) -> Iterable[Diagnostic]:

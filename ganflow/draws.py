@@ -154,9 +154,14 @@ class SeededRandom:
         self.batch += 1
         self._redraws.clear()
 
-    def redraw(self, site: str) -> None:
-        """This site draws anew for the rest of the batch; no other site changes."""
-        self._redraws[site] = self._redraws.get(site, 0) + 1
+    def redraw(self, site: str, number: int | None = None) -> None:
+        """This site draws anew for the rest of the batch; no other site changes.
+
+        Args:
+            number: which redraw this is; by default one more than the last. A schedule numbers them by place, so
+                that what is drawn does not depend on updates that were skipped.
+        """
+        self._redraws[site] = self._redraws.get(site, 0) + 1 if number is None else number
 
     def state_dict(self) -> dict[str, Any]:
         """Seed and counters, all that a resumed run needs; rank, device and dtype are the process's."""

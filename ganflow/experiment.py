@@ -109,6 +109,7 @@ class Op:
         host: it returns a host number when all its arguments are host numbers.
         host_result: it always returns a host number (`size`).
         bound: parameters that the gin file binds, as plain values.
+        transforms: a random op whose value also depends on the values that it is given.
     """
 
     name: str
@@ -121,6 +122,7 @@ class Op:
     host: bool = False
     host_result: bool = False
     bound: Mapping[str, object] = field(default_factory=dict)
+    transforms: bool = False
 
 
 @dataclass(frozen=True)

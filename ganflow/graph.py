@@ -4,82 +4,48 @@
     print(graph)                                   # the plan
     graph.phases[0].updates[0].trains              # ('D',)
 
-A :class:`StepGraph` is a frozen value. ``Node`` says what a value *is* (one place in the text, templates expanded,
-names resolved); ``Phase`` says what one update, or one group of updates, *does* with the nodes. A pass is a function
-``StepGraph -> StepGraph``. Everything downstream (code, plan, checks, cost, pictures) reads this one value.
+A :class:`StepGraph` is a frozen value. ``Node`` (``nodes.py``) says what a value *is*; ``UpdatePlan``, ``StatePlan``
+and ``Average`` say what is declared; ``Phase`` says what one update, or one group of updates, *does* with the nodes.
+A pass is a function ``StepGraph -> StepGraph``. Everything downstream (code, plan, checks, cost, pictures) reads this
+one value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from ganflow.errors import Location
 from ganflow.experiment import Diagnostic
+from ganflow.nodes import (
+    LEAVES,
+    NOT_DIFFERENTIABLE,
+    OPERATORS,
+    Edge,
+    Kind,
+    Node,
+    Unroll,
+    ancestors,
+    constant,
+    edges,
+    in_order,
+    read_networks,
+    statement_inputs,
+)
 
-Kind = Literal[
-    "field", "constant", "counter", "state", "schedule", "network",  # leaves
-    "draw", "op", "call", "parameter", "detach", "grad", "index", "slice", "pack",
+__all__ = [
+    "LEAVES", "NOT_DIFFERENTIABLE", "OPERATORS", "Action", "Arm", "Average", "Commit", "Condition", "Edge", "Evaluate",
+    "Free", "Guard", "Kind", "Leaf", "Mode", "NetworkPlan", "Node", "Phase", "Pruned", "Reuse", "StatePlan",
+    "StepGraph", "Term", "Unroll", "UpdatePlan", "ancestors", "constant", "edges", "in_order", "read_networks",
+    "statement_inputs",
 ]  # fmt: skip
+
 Mode = Literal["train", "through", "no-grad", "cone", "graph", ""]
 Guard = tuple[tuple[str, bool], ...]  # (node of a host test, the branch), outermost first
 
-LEAVES = frozenset({"field", "constant", "counter", "state", "schedule", "network", "parameter"})
-OPERATORS = frozenset({"+", "-", "*", "/", "//", "%", "**", "@", "neg"})
-NOT_DIFFERENTIABLE = frozenset(
-    {"<", "<=", ">", ">=", "==", "!=", "not", "and", "or", "argmax", "one_hot", "sign", "size", "//"}
-)
 
-
-@dataclass(frozen=True)
-class Node:
-    """One value: a place in the text.
-
-    Args:
-        id: the definition's name, or ``owner.k`` for the k-th unnamed part of a text.
-        target: what it applies: op, operator, network, field, counter, state, kind of draw, ``tuple``/``list``.
-        inputs: node ids, positional arguments first, then those named in ``keywords``.
-        value: of a constant, or the :class:`Reference` of a schedule.
-        path: entry point or sub-module of a call, path of a parameter.
-        frozen: a call written ``frozen(N)(x)``.
-        networks: whose parameters evaluating this node reads.
-        stateful: an op with a state of its own; runs once per batch.
-        host: a number known to Python without looking at a device.
-        site: of a draw or a stateful op, language.md §4.
-        name: the definition whose value this is, empty for an unnamed part.
-        owner: the definition or parameter (``G.minimize``) in whose text it stands.
-        text: the expression as written.
-    """
-
-    id: str
-    kind: Kind
-    target: str = ""
-    inputs: tuple[str, ...] = ()
-    keywords: tuple[str, ...] = ()
-    value: object = None
-    path: str = ""
-    frozen: bool = False
-    networks: tuple[str, ...] = ()
-    stateful: bool = False
-    host: bool = False
-    site: str = ""
-    name: str = ""
-    owner: str = ""
-    text: str = ""
-    location: Location = field(default=Location("<string>", 1), compare=False)
-
-    @property
-    def is_statement(self) -> bool:
-        """It gets a line of its own: it has a name, an effect, or is worth keeping."""
-        if self.kind in LEAVES or self.host:
-            return False
-        return bool(self.name) or self.has_effect
-
-    @property
-    def has_effect(self) -> bool:
-        """Evaluating it twice is not the same as evaluating it once, or costs a network's forward."""
-        return self.kind in ("call", "draw", "grad") or self.stateful or bool(self.networks and self.kind == "op")
+# -- what is declared ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -100,6 +66,103 @@ class Term:
 
 
 @dataclass(frozen=True)
+class UpdatePlan:
+    """What one update minimizes, trains and steps.
+
+    Args:
+        trains: networks, or sub-modules ``G.head``, whose parameters get gradients.
+        freezes: networks that gradient passes through.
+        loss: node of what is minimized.
+        retain_graph: a later member of the group differentiates the same values.
+        steps: keys of the optimizers that step: networks, or the update itself if the optimizer is its own.
+        moves: networks whose weights the step changes, those that share tensors with a trained one included.
+        own_optimizer: the optimizer is the update's own.
+    """
+
+    name: str
+    trains: tuple[str, ...]
+    freezes: tuple[str, ...]
+    terms: tuple[Term, ...]
+    loss: str
+    gain: float = 1.0
+    retain_graph: bool = False
+    steps: tuple[str, ...] = ()
+    own_optimizer: bool = False
+    clip_norm: float | None = None
+    clip_value: float | None = None
+    nan_to_num: bool = False
+    moves: tuple[str, ...] = ()
+    repeat: int = 1
+    fresh: tuple[str, ...] = ()
+    repeat_fresh: tuple[str, ...] = ("*",)
+    microbatches: int = 1
+    location: Location = field(default=Location("<string>", 1), compare=False)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The networks it trains, sub-module paths left out."""
+        return tuple(dict.fromkeys(t.split(".")[0] for t in self.trains))
+
+
+@dataclass(frozen=True)
+class StatePlan:
+    """A value that outlives the iteration: ``next`` is a node; ``after`` an update, or empty for the end."""
+
+    name: str
+    init: object
+    next: str
+    after: str = ""
+    location: Location = field(default=Location("<string>", 1), compare=False)
+
+
+@dataclass(frozen=True)
+class Average:
+    """An exponential moving average of a network's weights: ``beta`` is a node, ``buffers`` copied or averaged."""
+
+    network: str
+    source: str
+    beta: str
+    buffers: str = "copy"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Whether an update runs (``G``) or a state is committed (``p/State``).
+
+    Args:
+        node: of the predicate.
+        early: it can be decided before the iteration starts: it reads counters, and states that are not committed
+            before it is needed.
+        syncs: it reads a tensor, so the host waits for the device.
+    """
+
+    name: str
+    node: str
+    early: bool = True
+    syncs: bool = False
+
+
+@dataclass(frozen=True)
+class NetworkPlan:
+    """What the plan must know of a network.
+
+    Args:
+        trainable: its parameters may get gradients.
+        derived: ``ema`` or ``unroll`` if its weights are a function of another's, else empty.
+        clamp: bounds put on its weights after every step.
+        buffers_in: updates that may write its buffers; ``None``: every forward may.
+    """
+
+    trainable: bool = True
+    derived: str = ""
+    clamp: tuple[float, float] | None = None
+    buffers_in: tuple[str, ...] | None = None
+
+
+# -- what is done -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
 class Evaluate:
     """Evaluate a node here.
 
@@ -112,6 +175,7 @@ class Evaluate:
         kept_for: later updates that use this value with its graph.
         create_graph, retain_graph: of a ``grad``.
         guard: host tests under which it is evaluated.
+        keeps_buffers: networks whose buffers this call must not write.
     """
 
     node: str
@@ -124,6 +188,7 @@ class Evaluate:
     create_graph: bool = False
     retain_graph: bool = False
     guard: Guard = ()
+    keeps_buffers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -154,48 +219,52 @@ Action = Evaluate | Reuse | Leaf | Free
 
 
 @dataclass(frozen=True)
-class UpdatePlan:
-    """What one update minimizes, trains and steps.
+class Commit:
+    """Give a state its next value."""
 
-    Args:
-        trains: networks, or sub-modules ``G.head``, whose parameters get gradients.
-        freezes: networks that gradient passes through.
-        loss: node of what is minimized.
-        retain_graph: a later member of the group differentiates the same values.
-        steps: networks whose optimizers step after this update's phase.
-        optimizer: the update's own, if it has one.
-    """
-
-    name: str
-    trains: tuple[str, ...]
-    freezes: tuple[str, ...]
-    terms: tuple[Term, ...]
-    loss: str
-    gain: float = 1.0
-    retain_graph: bool = False
-    steps: tuple[str, ...] = ()
-    own_optimizer: bool = False
-    clip_norm: float | None = None
-    clip_value: float | None = None
-    nan_to_num: bool = False
-    location: Location = field(default=Location("<string>", 1), compare=False)
-
-    @property
-    def networks(self) -> tuple[str, ...]:
-        """The networks it trains, sub-module paths left out."""
-        return tuple(dict.fromkeys(t.split(".")[0] for t in self.trains))
+    state: str
+    node: str
 
 
 @dataclass(frozen=True)
 class Phase:
-    """One update, or a group: all gradients at the same parameters, then all steps."""
+    """One update or group (all gradients at the same parameters, then all steps), or what happens between updates.
+
+    Args:
+        kind: ``update``; ``when``: predicates are evaluated and ``arms`` go on; ``average``: moving averages follow
+            their sources; ``states``: states without ``after`` are committed.
+        run, times: which of an update's repeats this is, and how many alike follow one another from it on.
+        fetch: a new batch is fetched first.
+        redraws, redraw: sites that are drawn anew first, and the number of this redraw: its place in the schedule,
+            so that it does not depend on what is skipped.
+        microbatches: how many parts of the batch the gradients are averaged over.
+        merged: values made in parts that are needed afterwards, put together again.
+        commits: states that get their next value after the step.
+        averages: networks that follow their sources.
+        asks: conditions decided here, for ``arms``.
+        frees: after the backward passes.
+    """
 
     updates: tuple[UpdatePlan, ...]
     actions: tuple[Action, ...]
-    frees: tuple[str, ...] = ()  # after the backward passes
+    frees: tuple[str, ...] = ()
+    kind: Literal["update", "when", "average", "states"] = "update"
+    run: int = 1
+    times: int = 1
+    fetch: bool = False
+    redraws: tuple[str, ...] = ()
+    redraw: int = 0
+    microbatches: int = 1
+    merged: tuple[str, ...] = ()
+    commits: tuple[Commit, ...] = ()
+    averages: tuple[str, ...] = ()
+    asks: tuple[str, ...] = ()
+    arms: tuple[Arm, ...] = ()
 
     @property
     def name(self) -> str:
+        if self.kind != "update":
+            return f"{self.kind} {', '.join(self.asks or self.averages or [c.state for c in self.commits])}".strip()
         names = [u.name for u in self.updates]
         return names[0] if len(names) == 1 else f"({', '.join(names)})"
 
@@ -203,12 +272,31 @@ class Phase:
     def evaluations(self) -> tuple[Evaluate, ...]:
         return tuple(a for a in self.actions if isinstance(a, Evaluate))
 
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """Optimizers that step at its end; one that several members share steps once."""
+        return tuple(dict.fromkeys(n for u in self.updates for n in u.steps))
+
+    @property
+    def moves(self) -> tuple[str, ...]:
+        """Networks whose weights are others afterwards."""
+        return tuple(dict.fromkeys((*(n for u in self.updates for n in u.moves), *self.averages)))
+
+
+@dataclass(frozen=True)
+class Arm:
+    """How the iteration goes on for one outcome of the conditions that a ``when`` phase asks."""
+
+    active: tuple[bool, ...]
+    phases: tuple[Phase, ...]
+    frees: tuple[str, ...] = ()  # what only other arms still need
+
 
 @dataclass(frozen=True)
 class Pruned:
-    """Something that the constant 0 made unnecessary: a term, an update or a network."""
+    """Something that the constant 0 made unnecessary."""
 
-    kind: Literal["term", "update", "network"]
+    kind: Literal["term", "update", "network", "state"]
     name: str
     reason: str
 
@@ -220,10 +308,13 @@ class StepGraph:
     Args:
         nodes: by id, inputs before their readers.
         names: definition -> node.
-        phases: updates and groups in order.
-        networks: used, in order of declaration; ``ops``: called by some expression.
-        optimizers: network -> a line such as ``Adam lr 0.0002``.
-        scheduled: networks with an optimizer argument that changes from step to step.
+        phases: what is done, in order, where the conditions in ``active`` are as given there.
+        networks: used, in order of declaration.
+        optimizers: network or update -> a line such as ``Adam lr 0.0002``.
+        scheduled: optimizers with an argument that changes from step to step.
+        groups, states, averages, conditions, plans: what is declared.
+        active: condition -> its value, for those that are decided before the iteration starts.
+        shared: trained network or sub-module -> other networks that hold some of its tensors.
     """
 
     name: str
@@ -234,6 +325,13 @@ class StepGraph:
     optimizers: Mapping[str, str] = field(default_factory=dict)
     pruned: tuple[Pruned, ...] = ()
     scheduled: tuple[str, ...] = ()
+    groups: tuple[tuple[UpdatePlan, ...], ...] = ()
+    states: tuple[StatePlan, ...] = ()
+    averages: tuple[Average, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    plans: Mapping[str, NetworkPlan] = field(default_factory=dict)
+    active: Mapping[str, bool] = field(default_factory=dict)
+    shared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     diagnostics: tuple[Diagnostic, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
@@ -244,103 +342,24 @@ class StepGraph:
     @property
     def source(self) -> str:
         """The Python that runs this step."""
-        from ganflow.codegen import generate
+        from ganflow.codegen import source_text
 
-        return generate(self).text
+        return source_text(self)
 
     @property
     def updates(self) -> tuple[UpdatePlan, ...]:
-        return tuple(u for phase in self.phases for u in phase.updates)
+        """Every update that can run, whatever the conditions, with what the plan says of it."""
+        planned = {u.name: u for phase in self.walk() for u in phase.updates}
+        return tuple(planned.get(u.name, u) for group in self.groups for u in group) or tuple(planned.values())
+
+    def walk(self) -> Iterator[Phase]:
+        """Every phase, those of all arms included."""
+        return walk_phases(self.phases)
 
 
-# -- reading nodes ------------------------------------------------------------------------------------------
-
-
-def statement_inputs(nodes: Mapping[str, Node], node: str) -> list[str]:
-    """Statements and leaves that evaluating ``node`` reads, in order, looking through unnamed ops."""
-    found: dict[str, None] = {}
-    for edge in edges(nodes, node):
-        found.setdefault(edge.source)
-    return list(found)
-
-
-@dataclass(frozen=True)
-class Edge:
-    """``source`` enters ``reader`` at ``position``; ``through``: the unnamed nodes between it and the statement."""
-
-    source: str
-    reader: str
-    position: int
-    through: tuple[str, ...] = ()
-
-
-def edges(nodes: Mapping[str, Node], node: str) -> Iterator[Edge]:
-    """Every place at which a statement or a leaf enters the text of the statement ``node``."""
-    yield from _edges(nodes, node, ())
-
-
-def _edges(nodes: Mapping[str, Node], node: str, through: tuple[str, ...]) -> Iterator[Edge]:
-    for position, source in enumerate(nodes[node].inputs):
-        inner = nodes[source]
-        if inner.is_statement or inner.kind in LEAVES:
-            yield Edge(source, node, position, through)
-        else:
-            yield from _edges(nodes, source, (*through, source))
-
-
-def ancestors(nodes: Mapping[str, Node], roots: Iterable[str]) -> set[str]:
-    """The roots and everything they are made of."""
-    seen: set[str] = set()
-    stack = list(roots)
-    while stack:
-        node = stack.pop()
-        if node not in seen:
-            seen.add(node)
-            stack.extend(nodes[node].inputs)
-    return seen
-
-
-def in_order(nodes: Mapping[str, Node], roots: Iterable[str]) -> list[str]:
-    """The roots and everything they are made of, left to right, inputs first."""
-    order: dict[str, None] = {}
-    for root in roots:
-        stack = [(root, False)]
-        while stack:
-            node, done = stack.pop()
-            if done:
-                order.setdefault(node)
-            elif node not in order:
-                stack.append((node, True))
-                stack.extend((source, False) for source in reversed(nodes[node].inputs))
-    return list(order)
-
-
-def constant(nodes: Mapping[str, Node], node: str) -> object:
-    """The value of a host expression made of constants alone, else ``None``."""
-    n = nodes[node]
-    if n.kind == "constant":
-        return n.value
-    if n.kind != "op" or not n.host or n.target not in _FOLD:
-        return None
-    values = [constant(nodes, i) for i in n.inputs]
-    if not all(isinstance(v, (int, float)) for v in values):
-        return None
-    try:
-        result = _FOLD[n.target](*values)
-    except (ArithmeticError, ValueError, TypeError):
-        return None
-    return result if isinstance(result, (int, float)) else None
-
-
-def _power(a: float, b: float) -> float:
-    """10**10**10 must not hang."""
-    return float(pow(float(a), float(b)) if abs(a) > 64 or abs(b) > 64 else pow(a, b))
-
-
-_FOLD: Mapping[str, Callable[..., object]] = {
-    "+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "/": lambda a, b: a / b,
-    "//": lambda a, b: a // b, "%": lambda a, b: a % b, "**": _power, "neg": lambda a: -a,
-    "<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b, ">=": lambda a, b: a >= b,
-    "==": lambda a, b: a == b, "!=": lambda a, b: a != b, "not": lambda a: not a,
-    "and": lambda *v: all(v), "or": lambda *v: any(v), "if": lambda c, a, b: a if c else b,
-}  # fmt: skip
+def walk_phases(phases: Sequence[Phase]) -> Iterator[Phase]:
+    """The phases and those of their arms, in order."""
+    for phase in phases:
+        yield phase
+        for arm in phase.arms:
+            yield from walk_phases(arm.phases)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
-from ganflow.graph import NOT_DIFFERENTIABLE, Edge, Mode, Node, in_order
+from ganflow.graph import NOT_DIFFERENTIABLE, Edge, Mode, Node, Unroll, in_order
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,15 @@ class Modes:
 
     Args:
         trained: networks whose parameters it trains.
-        slice: what its loss is made of, in order of evaluation.
+        slice: what its loss is made of, and the states committed after it, in order of evaluation.
+        roots: its loss and the next values of those states.
         needs: a trained parameter is upstream; ``carrying``: and the loss is downstream.
         cone: on a path of a ``grad(y, x)``; ``leaves``: each such x that has no graph of its own.
     """
 
     trained: frozenset[str]
     slice: tuple[str, ...]
+    roots: tuple[str, ...]
     needs: frozenset[str]
     live: frozenset[str]
     cone: frozenset[str]
@@ -47,17 +49,22 @@ class Modes:
         return "cone" if node.id in self.cone else "no-grad"
 
 
-def modes_of(nodes: Mapping[str, Node], roots: Iterable[str], trained: Set[str]) -> Modes:
-    """The modes of an update with these losses that trains these networks."""
-    roots = tuple(roots)
+def modes_of(nodes: Mapping[str, Node], losses: Iterable[str], trained: Set[str], also: Iterable[str] = ()) -> Modes:
+    """The modes of an update with these losses that trains these networks.
+
+    Args:
+        also: values that it evaluates without differentiating them.
+    """
+    losses = tuple(losses)
+    roots = (*losses, *also)
     order = tuple(in_order(nodes, roots))
     needs = _needs(nodes, order, trained)
-    live = _live(nodes, roots)
+    live = _live(nodes, losses)
     paths = {nodes[n].inputs[1]: grad_path(nodes, order, n) for n in order if nodes[n].kind == "grad"}
     leaves = {x for x in paths if not (x in needs and x in live) and nodes[x].kind != "parameter"}
     leaves -= {x for x in leaves if any(x in path for other, path in paths.items() if other != x)}
     cone = frozenset().union(*paths.values()) if paths else frozenset()
-    return Modes(frozenset(trained), order, needs, live, cone, frozenset(leaves))
+    return Modes(frozenset(trained), order, roots, needs, live, cone, frozenset(leaves))
 
 
 def passes_gradient(node: Node, position: int) -> bool:
@@ -65,6 +72,10 @@ def passes_gradient(node: Node, position: int) -> bool:
     if node.kind in ("detach", "draw") or node.stateful or node.host:
         return False
     if node.kind == "op" and node.target == "if":
+        return position > 0
+    if isinstance(node.value, Unroll):
+        return node.value.passes[position]
+    if node.kind == "call" and node.frozen and not node.networks:  # of an unrolled network: its weights are an input
         return position > 0
     return not (node.kind == "op" and node.target in NOT_DIFFERENTIABLE)
 
@@ -78,7 +89,7 @@ def _needs(nodes: Mapping[str, Node], order: Iterable[str], trained: Set[str]) -
     for name in order:
         node = nodes[name]
         from_inputs = any(i in needs and passes_gradient(node, p) for p, i in enumerate(node.inputs))
-        own = node.kind in ("call", "parameter", "op", "network") and _trains(node, trained)
+        own = node.kind in ("call", "parameter", "op", "network", "unroll") and _trains(node, trained)
         if (own and not node.stateful) or from_inputs:
             needs.add(name)
     return frozenset(needs)

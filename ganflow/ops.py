@@ -286,8 +286,16 @@ def lerp(start: Value, end: Value, weight: Value) -> Value:
 
 
 def where(condition: Value, a: Value, b: Value) -> Value:
-    """``where(x > 0, 1, -1)``: elementwise choice; three numbers give a number."""
+    """``where(x > 0, 1, -1)``: elementwise choice; three numbers give a number.
+
+    Two numbers between which a 0-d tensor chooses stay as exact as numbers are (float64, where the device has it):
+    a state that counts in steps of 1 / 500000 must not round them.
+    """
     if isinstance(condition, Tensor):
+        exact = not condition.ndim and not isinstance(a, Tensor) and not isinstance(b, Tensor)
+        if exact and condition.device.type != "mps":
+            wide = torch.full((), float(a), dtype=torch.float64, device=condition.device)
+            return torch.where(condition, wide, torch.full_like(wide, float(b)))
         return torch.where(condition, a, b)
     for like in (a, b):
         if isinstance(like, Tensor):

@@ -7,39 +7,34 @@ step.networks["G"], step.optimizers["G"], step.counters.step
 
 from __future__ import annotations
 
-import hashlib
-import linecache
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from ganflow import build
-from ganflow.codegen import Source, generate
+from ganflow import assembly, build
+from ganflow.codegen import Source, generate, generate_active
 from ganflow.draws import SeededRandom
 from ganflow.errors import GanflowError
 from ganflow.experiment import Experiment
-from ganflow.graph import Node, StepGraph, statement_inputs
-from ganflow.scheduler import schedule
+from ganflow.follow import KeptBuffers, clamp_weights
+from ganflow.graph import StepGraph
+from ganflow.parts import in_parts
+from ganflow.randomness import Randomness
+from ganflow.running import Counters, compile_function, compile_step, explain
+from ganflow.scheduler import plan, schedule
+from ganflow.sharing import check_owners, shared_tensors, trained_parameters
+from ganflow.unroll import unrolled
+
+__all__ = ["Counters", "Frozen", "Random", "TrainStep", "compile_function", "compile_step", "explain", "gradient"]
 
 
 class Random(Protocol):
     """Where draws come from: ``kind`` is the op's name, ``site`` as language.md §4 names it."""
 
     def draw(self, site: str, kind: str, *args: Any, **kwargs: Any) -> Tensor: ...
-
-
-@dataclass
-class Counters:
-    """Constant within an iteration; they advance at its very end."""
-
-    step: int = 0
-    epoch: int = 0
-    epoch_step: int = 0
-    images: int = 0
-    batch_size: int = 0
 
 
 class Frozen:
@@ -91,76 +86,66 @@ class TrainStep:
         self.batches, self.batches_per_epoch = batches, batches_per_epoch
         self.counters = Counters()
         self.random: Random = random or SeededRandom(self.seed, device=str(self.device))
-        self.states: dict[str, Any] = {}
-        self.networks = self._networks(networks or {})
-        self.parameters = {u.name: self._trained(u.trains) for u in self.graph.updates}
-        self.optimizers, self._changing = self._optimizers()
-        self.source: Source = generate(self.graph)
+        self.randomness = Randomness(self.random, seed=self.seed)
+        self.states: dict[str, Any] = {s.name: s.init for s in experiment.states.values()}
+        self.pools: dict[str, Any] = {}  # site of a stateful op -> its state
         self._iterator: Iterator[Mapping[str, Tensor]] | None = None
-        self._run = compile_step(self.graph, self.source, namespace(self))
+        self._peeked: Mapping[str, Tensor] | None = None
+        self._ended = 0  # epochs that ended since the iteration began
+        self.networks = assembly.networks(self, networks or {})
+        if shared := shared_tensors(self.graph, self.networks):
+            self.graph = schedule(experiment, shared=shared)
+        check_owners(experiment, self.graph.updates, self.networks)
+        self.parameters = {u.name: trained_parameters(self.networks, u.trains) for u in self.graph.updates}
+        self.optimizers, self._changing = assembly.optimizers(self)
+        self.source: Source = generate(self.graph)
+        space = namespace(self)
+        self._run = compile_step(self.graph, self.source, space)
+        self._variants: dict[tuple[bool, ...], Callable[..., dict[str, Any]]] = {}
+        self._active = compile_function(self.graph, generate_active(self.graph), space, "active")
 
     def __call__(self, *, log_gradients: bool = False) -> dict[str, Any]:
         """One iteration. Returns losses as 0-d tensors on the device and weights as numbers; nothing is synced."""
-        batch = self._next_batch()
+        batch = self._next_batch(first=True)
         counters = self.counters
-        logs = self._run(batch, counters, log_gradients)
+        size = counters.batch_size
+        run = self._variant(self._active(counters)) if self.graph.active else self._run
+        logs = run(batch, counters, log_gradients)
         counters.step += 1
-        counters.images += counters.batch_size
+        counters.images += size
         counters.epoch_step += 1
         if self.batches_per_epoch and counters.epoch_step >= self.batches_per_epoch:
             counters.epoch, counters.epoch_step = counters.epoch + 1, 0
+        elif self._ended:
+            counters.epoch, counters.epoch_step, self._ended = counters.epoch + self._ended, 0, 0
         return logs
+
+    def _variant(self, active: Mapping[str, bool]) -> Callable[..., dict[str, Any]]:
+        """The step for an iteration in which these run; written when it is first needed."""
+        if all(active.values()):
+            return self._run
+        key = tuple(active.values())
+        if key not in self._variants:
+            graph = plan(self.graph, active)
+            self._variants[key] = compile_step(graph, generate(graph), namespace(self))
+        return self._variants[key]
 
     def hyperparameters(self) -> dict[str, float]:
         """``{"lr/G": 0.0002}``, as the optimizers hold them now."""
         return {f"lr/{n}": float(o.param_groups[0]["lr"]) for n, o in self.optimizers.items()}
 
-    # -- building --
-
-    def _networks(self, given: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
-        unknown = [n for n in given if n not in self.experiment.networks]
-        if unknown:
-            known = ", ".join(self.experiment.networks)
-            raise GanflowError(
-                f"networks= names {unknown}, which the experiment does not declare", hint=f"known: {known}"
-            )
-        found = {}
-        for name in self.graph.networks:
-            module = given.get(name)
-            if module is None:
-                module = build.network(self.experiment, name, seed=self.seed)
-            else:
-                module = build._prepared(module, self.experiment.networks[name])
-            found[name] = module.to(self.device)
-        return found
-
-    def _trained(self, trains: Iterable[str]) -> list[nn.Parameter]:
-        found: dict[int, nn.Parameter] = {}
-        for name in trains:
-            network, _, path = name.partition(".")
-            module = self.networks[network].get_submodule(path)
-            found.update({id(p): p for p in module.parameters() if p.requires_grad})
-        return list(found.values())
-
-    def _optimizers(self) -> tuple[dict[str, torch.optim.Optimizer], dict[str, Mapping[str, build.Argument]]]:
-        made, changing = {}, {}
-        for name in dict.fromkeys(n for u in self.graph.updates for n in u.steps):
-            declared = self.experiment.networks[name].optimizer
-            assert declared is not None
-            parameters = [p for p in self.networks[name].parameters() if p.requires_grad]
-            made[name], changing[name] = build.optimizer(self.experiment, declared, name, parameters, self.counters)
-        return made, changing
-
     # -- batches --
 
-    def _next_batch(self) -> dict[str, Tensor]:
-        if self.batches is None:
-            raise GanflowError("this step has no batches", hint="give it some: TrainStep(experiment, batches=loader)")
-        if self._iterator is None:
-            self._iterator = iter(self.batches)
-        batch = next(self._iterator, None)
-        if batch is None:
-            batch = self._next_epoch()
+    def first_batch(self) -> dict[str, Tensor]:
+        """The batch that the first iteration will see."""
+        self._peeked = self._raw_batch()
+        return {k: v.to(self.device) for k, v in self._peeked.items() if isinstance(v, Tensor)}
+
+    def _next_batch(self, first: bool = False) -> dict[str, Tensor]:
+        """Fetch a batch; the first of an iteration begins an epoch if the last one ended with the one before."""
+        batch = self._raw_batch()
+        if first and self._ended:
+            self.counters.epoch, self.counters.epoch_step, self._ended = self.counters.epoch + self._ended, 0, 0
         device = self.device
         # a `to` that has nothing to do costs as much as a small loss
         found = {
@@ -168,10 +153,23 @@ class TrainStep:
             for k, v in batch.items()
             if isinstance(v, Tensor)
         }
-        if self.counters.step == 0:
+        if self.counters.step == 0 and first:
             self._check_batch(found)
+        else:
+            self.randomness.new_batch()
         self.counters.batch_size = next(iter(found.values())).shape[0] if found else 0
         return found
+
+    def _raw_batch(self) -> Mapping[str, Tensor]:
+        if self._peeked is not None:
+            batch, self._peeked = self._peeked, None
+            return batch
+        if self.batches is None:
+            raise GanflowError("this step has no batches", hint="give it some: TrainStep(experiment, batches=loader)")
+        if self._iterator is None:
+            self._iterator = iter(self.batches)
+        batch = next(self._iterator, None)
+        return self._next_epoch() if batch is None else batch
 
     def _next_epoch(self) -> Mapping[str, Tensor]:
         self._iterator = iter(self.batches or ())
@@ -179,8 +177,8 @@ class TrainStep:
         if batch is None:
             raise GanflowError("the batches ended and cannot be iterated again, or there are none", code="no-batches",
                                hint="hand over a list or a DataLoader rather than a generator")  # fmt: skip
-        if self.batches_per_epoch is None and self.counters.epoch_step:
-            self.counters.epoch, self.counters.epoch_step = self.counters.epoch + 1, 0
+        if self.batches_per_epoch is None:
+            self._ended += 1
         return batch
 
     def _check_batch(self, batch: Mapping[str, Tensor]) -> None:
@@ -195,18 +193,29 @@ class TrainStep:
 def namespace(step: TrainStep, graph: StepGraph | None = None) -> dict[str, Any]:
     """The names that generated source reads; ``graph``: of other values over the same networks."""
     graph = graph or step.graph
-    called = {n.target for n in graph.nodes.values() if n.kind == "op" and not n.stateful}
-    space: dict[str, Any] = dict(build.ops(step.experiment, called | {"detach"}))
+    space = assembly.ops(step, graph, keep=graph is step.graph)
     space |= step.networks
     space |= {
         "parameters": step.parameters, "optimizers": step.optimizers, "states": step.states,
         "frozen": {n: Frozen(m) for n, m in step.networks.items()}, "no_grad": torch.no_grad,
-        "draw": step.random.draw, "gradient": gradient, "clip_gradients": clip_gradients,
-        "clear_gradients": clear_gradients, "schedules": build.schedules(step.experiment, graph),
+        "kept_buffers": {n: KeptBuffers(m) for n, m in step.networks.items()},
+        "draw": step.randomness.draw, "redraw": step.randomness.redraw, "fetch": step._next_batch,
+        "gradient": gradient, "clip_gradients": clip_gradients, "clear_gradients": clear_gradients,
+        "constant": constant, "unrolled": unrolled,
+        "in_parts": partial(in_parts, step.randomness), "schedules": build.schedules(step.experiment, graph),
         "gradient_norm": lambda update, network: gradient_norm(step, update, network),
-        "set_hyperparameters": lambda network, counters: set_hyperparameters(step, network, counters),
+        "set_hyperparameters": lambda key, counters: set_hyperparameters(step, key, counters),
+        "clamp_weights": lambda network, low, high: clamp_weights(step.networks[network], low, high),
+        "follow": lambda name, beta: assembly.follow_source(step, name, beta),
     }  # fmt: skip
     return space
+
+
+def constant(value: Any) -> Any:
+    """The next value of a state: without history, and no view of a weight that moves on."""
+    if isinstance(value, (tuple, list)):
+        return type(value)(map(constant, value))
+    return value.detach().clone() if isinstance(value, Tensor) else value
 
 
 def gradient_norm(step: TrainStep, update: str, network: str) -> Tensor:
@@ -216,11 +225,11 @@ def gradient_norm(step: TrainStep, update: str, network: str) -> Tensor:
     return nn.utils.get_total_norm(grads)
 
 
-def set_hyperparameters(step: TrainStep, network: str, counters: Counters) -> None:
+def set_hyperparameters(step: TrainStep, key: str, counters: Counters) -> None:
     """Evaluate the optimizer arguments that change, right before the step they serve."""
-    for key, function in step._changing[network].items():
-        for group in step.optimizers[network].param_groups:
-            group[key] = function(counters)
+    for argument, function in step._changing[key].items():
+        for group in step.optimizers[key].param_groups:
+            group[argument] = function(counters)
 
 
 def gradient(y: Tensor, x: Tensor, *, create_graph: bool, retain_graph: bool | None = None) -> Tensor:
@@ -248,59 +257,3 @@ def clip_gradients(
         nn.utils.clip_grad_value_(parameters, value)
     if norm is not None:
         nn.utils.clip_grad_norm_(parameters, norm)
-
-
-def compile_step(graph: StepGraph, source: Source, space: dict[str, Any]) -> Callable[..., dict[str, Any]]:
-    """The generated step, visible in tracebacks; an error in it names the definition."""
-    return compile_function(graph, source, space, "step")
-
-
-def compile_function(
-    graph: StepGraph, source: Source, space: dict[str, Any], name: str
-) -> Callable[..., dict[str, Any]]:
-    """The function ``name`` of generated source."""
-    digest = hashlib.blake2b(source.text.encode(), digest_size=4).hexdigest()
-    filename = f"<ganflow {name} {graph.name} {digest}>"
-    linecache.cache[filename] = (len(source.text), None, source.text.splitlines(keepends=True), filename)
-    exec(compile(source.text, filename, "exec"), space)
-    generated = space[name]
-
-    def run(*args: Any) -> dict[str, Any]:
-        try:
-            return generated(*args)  # type: ignore[no-any-return]
-        except Exception as error:
-            raise explain(error, graph, source, filename) from error
-
-    return run
-
-
-def explain(error: Exception, graph: StepGraph, source: Source, filename: str) -> Exception:
-    """The error of a step with the definition, its place and the shapes that went in."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename != filename:
-        trace = trace.tb_next
-    node = graph.nodes.get(source.lines.get(trace.tb_lineno, "")) if trace is not None else None
-    if trace is None or node is None:
-        return error
-    local = trace.tb_frame.f_locals
-    if "implicitly created only for scalar outputs" in str(error):
-        return _not_scalar(node, local)
-    shapes = []
-    for name in statement_inputs(graph.nodes, node.id):
-        held = local.get(source.variables.get(name, ""))
-        if isinstance(held, Tensor):
-            shapes.append(f"{graph.nodes[name].name or name} {tuple(held.shape)}")
-    message = error.message if isinstance(error, GanflowError) else f"{type(error).__name__}: {error}".split("\n")[0]
-    return GanflowError(
-        f"in `{node.name or node.owner}`: {message}", location=node.location, code="step",
-        hint=f"it was given: {', '.join(shapes)}" if shapes else "",
-    )  # fmt: skip
-
-
-def _not_scalar(node: Node, local: Mapping[str, Any]) -> GanflowError:
-    losses = [v for k, v in local.items() if k.startswith("loss_") and isinstance(v, Tensor) and v.ndim]
-    shape = "×".join(map(str, losses[-1].shape)) if losses else "of several numbers"
-    return GanflowError(
-        f"`{node.text or node.name}` is minimized, but it is not a scalar: {shape}", location=node.location,
-        code="not-scalar", hint="take its mean or its sum: mean(...), sum(...)",
-    )  # fmt: skip

@@ -8,11 +8,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from ganflow import expr as E
-from ganflow.codegen import Printer
-from ganflow.graph import Evaluate, Node, Phase, Reuse, StepGraph, UpdatePlan
+from ganflow.graph import Arm, Evaluate, Node, Phase, Reuse, StepGraph, Unroll, UpdatePlan
+from ganflow.printing import Printer, runs_text
+from ganflow.unrolling import inner_nodes
 
 
 def plan_text(
@@ -25,8 +26,8 @@ def plan_text(
         footer: lines about the total cost.
     """
     rows: list[tuple[str, str, str, str]] = [("", "shape" if costs else "", "mode", "cost" if costs else "")]
-    for phase in graph.phases:
-        rows += _phase_rows(graph, phase, costs or {})
+    rows += _sequence_rows(graph, graph.phases, costs or {}, "")
+    rows += _skipped_rows(graph)
     widths = [max((len(r[i]) for r in rows if any(r[1:])), default=0) for i in range(4)]
     lines = [_title(graph)]
     for row in rows:
@@ -37,11 +38,30 @@ def plan_text(
 
 
 def forwards(graph: StepGraph) -> Counter[str]:
-    """Network -> forward passes per iteration."""
-    return Counter(
-        graph.nodes[a.node].target
-        for p in graph.phases for a in p.evaluations if graph.nodes[a.node].kind == "call"
-    )  # fmt: skip
+    """Network -> forward passes per iteration, where every condition holds."""
+    found: Counter[str] = Counter()
+    for phase in _taken(graph.phases):
+        for action in phase.evaluations:
+            for network, times in _calls(graph, graph.nodes[action.node]).items():
+                found[network] += times * phase.times * phase.microbatches
+    return found
+
+
+def _calls(graph: StepGraph, node: Node) -> Counter[str]:
+    if node.kind == "call":
+        return Counter({node.target: 1})
+    if isinstance(node.value, Unroll):
+        inner = inner_nodes(graph.nodes, node.value.loss, node.value.source)
+        calls = [graph.nodes[n].target for n in inner if graph.nodes[n].kind == "call"]
+        return Counter({n: k * node.value.steps for n, k in Counter(calls).items()})
+    return Counter()
+
+
+def _taken(phases: Sequence[Phase]) -> Iterator[Phase]:
+    for phase in phases:
+        yield phase
+        if phase.arms:
+            yield from _taken(phase.arms[0].phases)
 
 
 def _title(graph: StepGraph) -> str:
@@ -54,14 +74,55 @@ def _title(graph: StepGraph) -> str:
     )
 
 
-def _phase_rows(
-    graph: StepGraph, phase: Phase, costs: Mapping[tuple[str, str], tuple[str, str]]
-) -> list[tuple[str, str, str, str]]:
-    freezes = list(dict.fromkeys(f for u in phase.updates for f in u.freezes))
-    trains = list(dict.fromkeys(t for u in phase.updates for t in u.trains))
-    kind = "update" if len(phase.updates) == 1 else "group"
-    head = f"{kind} {phase.name}   trains {', '.join(trains)}"
-    rows = [(head + (f"   freezes {', '.join(freezes)}" if freezes else ""), "", "", "")]
+Row = tuple[str, str, str, str]
+Costs = Mapping[tuple[str, str], tuple[str, str]]
+
+
+def _sequence_rows(graph: StepGraph, phases: Sequence[Phase], costs: Costs, indent: str) -> list[Row]:
+    rows: list[Row] = []
+    for phase in phases:
+        rows += [(indent + first, *rest) for first, *rest in _phase_rows(graph, phase, costs)]  # type: ignore[misc]
+        for arm in phase.arms:
+            rows.append((f"{indent}{_outcome(phase, arm)}", "", "", ""))
+            rows += _sequence_rows(graph, arm.phases, costs, indent + "  ")
+    return rows
+
+
+def _outcome(phase: Phase, arm: Arm) -> str:
+    on = [a for a, yes in zip(phase.asks, arm.active, strict=True) if yes]
+    off = [a for a, yes in zip(phase.asks, arm.active, strict=True) if not yes]
+    return " and ".join(([f"if {', '.join(on)}"] if on else []) + ([f"without {', '.join(off)}"] if off else [])) + ":"
+
+
+def _skipped_rows(graph: StepGraph) -> list[Row]:
+    """What is done differently where a condition that is known before the iteration does not hold."""
+    from ganflow.codegen import variants
+
+    rows: list[Row] = []
+    usual = {_phase_key(p): p for p in graph.phases}
+    if not any(c.early for c in graph.conditions):
+        return rows
+    for other in variants(graph):
+        skipped = [n for n, on in other.active.items() if not on]
+        changed = [
+            p for p in other.phases if p != usual.get(_phase_key(p)) and _reads(p) != _reads(usual.get(_phase_key(p)))
+        ]
+        if skipped and changed:
+            rows.append((f"without {', '.join(skipped)}:", "", "", ""))
+            rows += _sequence_rows(other, changed, {}, "  ")
+    return rows
+
+
+def _phase_key(phase: Phase) -> tuple[str, int]:
+    return phase.name, phase.run
+
+
+def _reads(phase: Phase | None) -> tuple[object, ...]:
+    return () if phase is None else (*(a for a in phase.actions if isinstance(a, (Evaluate, Reuse))), phase.updates)
+
+
+def _phase_rows(graph: StepGraph, phase: Phase, costs: Costs) -> list[Row]:
+    rows = [(_head(graph, phase), "", "", "")]
     width = _label_width(graph, phase)
     for action in phase.actions:
         if isinstance(action, Reuse):
@@ -74,7 +135,42 @@ def _phase_rows(
             rows.append((f"  {label} = {_text(graph, action)}", shape, _mode(graph, action), cost))
     roots = {a.node: a for a in phase.evaluations}
     rows += [(_minimize(graph, u, roots.get(u.loss)), "", "", "") for u in phase.updates]
+    rows += [(f"  state {c.state} = {_root(graph, c.node, roots.get(c.node))}", "", "", "") for c in phase.commits]
+    averages = {a.network: a for a in graph.averages}
+    for name in phase.averages:
+        a = averages[name]
+        beta = _root(graph, a.beta, roots.get(a.beta))
+        rows.append((f"  {name} follows {a.source}, beta {beta}, buffers {a.buffers}", "", "", ""))
     return rows
+
+
+def _head(graph: StepGraph, phase: Phase) -> str:
+    conditions = {c.name: _root(graph, c.node, None) for c in graph.conditions}
+    match phase.kind:
+        case "when":
+            return "when " + "; ".join(f"{a} if {conditions[a]}" for a in phase.asks) + "   (waits for the device)"
+        case "average":
+            return "after the last update"
+        case "states":
+            return "at the end"
+    freezes = list(dict.fromkeys(f for u in phase.updates for f in u.freezes))
+    trains = list(dict.fromkeys(t for u in phase.updates for t in u.trains))
+    kind = "update" if len(phase.updates) == 1 else "group"
+    head = f"{kind} {phase.name}{runs_text(phase)}   trains {', '.join(trains)}"
+    head += f"   freezes {', '.join(freezes)}" if freezes else ""
+    early = {c.name: c for c in graph.conditions if c.early}
+    for name in [u.name for u in phase.updates] + [f"{c.state}/State" for c in phase.commits]:
+        if name in early:
+            waits = " (waits for the device)" if early[name].syncs else ""
+            which = "" if len(phase.updates) == 1 and name == phase.name else f"{name} "
+            head += f"   {which}when {conditions[name]}{waits}"
+    return head + (f"   draws {', '.join(phase.redraws)} anew" if phase.redraws else "")
+
+
+def _root(graph: StepGraph, name: str, action: Evaluate | None) -> str:
+    printer = _PlanPrinter(graph.nodes, {n.id: _label(n) for n in graph.nodes.values()})
+    node = graph.nodes[name]
+    return _label(node) if node.is_statement else printer.text(name, action)
 
 
 def _label_width(graph: StepGraph, phase: Phase) -> int:
@@ -98,14 +194,16 @@ def _text(graph: StepGraph, action: Evaluate) -> str:
 class _PlanPrinter(Printer):
     """Expressions with ✂ at cut edges and the language's own names."""
 
+    shows_sites = False
+
     def read(self, name: str, reader: str, position: int, action: Evaluate | None) -> E.Expr:
         value = super().read(name, reader, position, None)
         if action is not None and (reader, position) in action.cut:
             return E.Name(f"✂ {E.show(value)}")
         node = self.nodes[name]
-        return value if node.is_statement or node.kind in ("field", "parameter") else self.inner(name, action)
+        return value if node.is_statement or node.kind in ("field", "parameter") else self.expression(name, action)
 
-    def inner(self, name: str, action: Evaluate | None) -> E.Expr:
+    def expression(self, name: str, action: Evaluate | None) -> E.Expr:
         n = self.nodes[name]
         if n.kind == "counter":
             return E.Name(n.target)
@@ -114,14 +212,16 @@ class _PlanPrinter(Printer):
         if n.kind in ("draw", "grad"):
             parts = tuple(self.read(i, name, p, action) for p, i in enumerate(n.inputs))
             return E.Call(E.Name(n.target or n.kind), parts)
-        return super().inner(name, action)
+        if n.kind == "unroll":
+            return E.Name(n.text)
+        return super().expression(name, action)
 
 
 def _mode(graph: StepGraph, action: Evaluate) -> str:
     node = graph.nodes[action.node]
     if action.kept_for:
         return f"graph kept for {', '.join(action.kept_for)}"
-    if node.kind == "draw":
+    if node.is_random:
         return "draw"
     if action.mode == "graph":
         return ""
@@ -130,7 +230,7 @@ def _mode(graph: StepGraph, action: Evaluate) -> str:
 
 
 def _evaluated_before(graph: StepGraph, action: Evaluate) -> bool:
-    for phase in graph.phases:
+    for phase in graph.walk():
         for other in phase.evaluations:
             if other is action:
                 return False
@@ -140,9 +240,7 @@ def _evaluated_before(graph: StepGraph, action: Evaluate) -> bool:
 
 
 def _minimize(graph: StepGraph, update: UpdatePlan, action: Evaluate | None) -> str:
-    printer = _PlanPrinter(graph.nodes, {n.id: _label(n) for n in graph.nodes.values()})
-    root = graph.nodes[update.loss]
-    text = _label(root) if root.is_statement else printer.text(update.loss, action)
+    text = _root(graph, update.loss, action)
     gain = f"{update.gain:g} * " if update.gain != 1.0 else ""
     steps = ", ".join(
         f"step {n}" + (f" ({graph.optimizers[n]})" if n in graph.optimizers else "") for n in update.steps

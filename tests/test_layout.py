@@ -24,12 +24,24 @@ LAYERS = {
     "expr": 1,
     "parsing": 1,
     "experiment": 1,
+    "nodes": 2,
     "graph": 2,
     "scheduler": 3,
     "names": 3,
     "scopes": 3,
     "signatures": 3,
+    "reader": 3,
+    "unrolling": 3,
     "resolve": 3,
+    "declare": 3,
+    "declared": 3,
+    "stages": 3,
+    "actions": 3,
+    "freeing": 3,
+    "printing": 3,
+    "writing": 3,
+    "verify": 3,
+    "json_view": 3,
     "modes": 3,
     "terms": 3,
     "reuse": 3,
@@ -46,6 +58,14 @@ LAYERS = {
     "data": 3,
     "files": 3,
     "images": 3,
+    "randomness": 4,
+    "follow": 4,
+    "unroll": 4,
+    "parts": 4,
+    "sharing": 4,
+    "lazy": 4,
+    "assembly": 4,
+    "running": 4,
     "step": 4,
     "cost": 4,
     "evaluate": 4,
@@ -57,6 +77,8 @@ LAYERS = {
     "components": 4,
     "ginfile": 4,
     "build": 4,
+    "bindings": 5,
+    "optable": 5,
     "config": 5,
     "settings": 5,
     "unused": 5,
@@ -74,11 +96,14 @@ LAYERS = {
 }
 
 # `print(graph)` and `graph.source`: a graph shows itself, by methods that import what does it when called.
-ON_CALL = {("graph", "views"), ("graph", "plan_text"), ("graph", "codegen")}
+# What is shown of a conditional step is planned when it is shown.
+ON_CALL = {("graph", "views"), ("graph", "plan_text"), ("graph", "codegen"), ("codegen", "scheduler")}
+ON_CALL |= {("views", "codegen")}
 
 # The compiler: text in, text out. It imports nothing of ganflow but itself, so torch and gin stay out.
 COMPILER = {"errors", "expr", "parsing", "experiment", "graph", "names", "scopes", "signatures", "resolve", "terms"}
-COMPILER |= {"modes", "reuse", "scheduler", "checks", "codegen", "views", "plan_text"}
+COMPILER |= {"modes", "reuse", "scheduler", "checks", "codegen", "views", "plan_text", "nodes", "reader", "unrolling"}
+COMPILER |= {"declare", "declared", "stages", "actions", "freeing", "printing", "writing", "verify", "json_view"}
 HEAVY = {"torch", "torchmetrics", "gin"}
 
 # What gin files name: plain Python and torch, usable without gin and without an experiment.

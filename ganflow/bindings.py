@@ -1,0 +1,53 @@
+"""Bindings of gin files as a table, and their values as plain data.
+
+table = Table(reading.lines)
+table.at("Update", "D")["minimize"]      # the line `D/Update.minimize = ...`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from gin import config as gin_config
+
+from ganflow.errors import GanflowError
+from ganflow.experiment import Reference
+from ganflow.ginfile import Line
+
+
+class Table:
+    """Bindings by (scope, configurable); the last line wins, as in gin."""
+
+    def __init__(self, lines: Iterable[Line]) -> None:
+        self.macros: dict[str, Line] = {}
+        self.bound: dict[str, dict[str, dict[str, Line]]] = {}
+        for line in lines:
+            if line.parameter:
+                name = line.selector.rsplit(".", 1)[-1]
+                self.bound.setdefault(name, {}).setdefault(line.scope, {})[line.parameter] = line
+            else:
+                self.macros[line.selector] = line
+
+    def scopes(self, name: str) -> list[str]:
+        return [s for s in self.bound.get(name, {}) if s]
+
+    def at(self, name: str, scope: str) -> dict[str, Line]:
+        return self.bound.get(name, {}).get(scope, {})
+
+
+def plain(value: Any) -> Any:
+    """A bound value as plain data: macros followed, references as :class:`Reference`."""
+    if isinstance(value, gin_config.ConfigurableReference):
+        if value.selector.endswith("gin.macro") or value.selector == "gin.macro":
+            name = "/".join(value.scopes)
+            found = gin_config._CONFIG.get((name, "gin.macro"), {})
+            if "value" not in found:
+                raise GanflowError(f"`%{name}` is not defined in this file", code="unknown-name")
+            return plain(found["value"])
+        return Reference("/".join([*value.scopes, value.selector.rsplit(".", 1)[-1]]), value.evaluate)
+    if isinstance(value, (tuple, list)):
+        return type(value)(plain(v) for v in value)
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    return value

@@ -1,0 +1,127 @@
+"""Static checks over an Experiment alone: what contradicts itself before a single name is resolved.
+
+for finding in check_declared(experiment):
+    print(finding)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ganflow import expr as E
+from ganflow.errors import did_you_mean
+from ganflow.experiment import Diagnostic, Experiment, Network, Text, Update
+from ganflow.parsing import parse
+
+REFRESH = ("draws", "batch", "*")
+
+
+def check_declared(experiment: Experiment) -> list[Diagnostic]:
+    """Every finding, groups first."""
+    found: list[Diagnostic] = []
+    for group in experiment.schedule:
+        found += _group(experiment, [experiment.updates[u] for u in group])
+    for update in experiment.updates.values():
+        found += _numbers(update)
+        found += _fresh(experiment, update)
+    for network in experiment.networks.values():
+        found += _derived(experiment, network)
+        found += _buffers(experiment, network)
+    return found
+
+
+def _error(code: str, message: str, place: object, hint: str = "") -> Diagnostic:
+    return Diagnostic("error", code, message, place, hint)  # type: ignore[arg-type]
+
+
+def _group(experiment: Experiment, members: list[Update]) -> Iterator[Diagnostic]:
+    if len(members) < 2:
+        return
+    together = ", ".join(u.name for u in members)
+    for update in members:
+        for parameter, used in (("fresh", bool(update.fresh)), ("repeat", update.repeat != 1)):
+            if used:
+                yield _error(
+                    "group", f"`{update.name}/Update.{parameter}` is bound on a member of the group ({together})",
+                    update.where.get(parameter, update.location),
+                    "members of a group see the same values once; give the update a place of its own in the schedule",
+                )  # fmt: skip
+        if update.microbatches != members[0].microbatches:
+            yield _error(
+                "group", f"the members of the group ({together}) have different microbatches",
+                update.where.get("microbatches", update.location), "bind Update.microbatches once for all of them",
+            )  # fmt: skip
+    yield from _one_optimizer(members)
+
+
+def _one_optimizer(members: list[Update]) -> Iterator[Diagnostic]:
+    """Two members that train one network add their gradients, and it steps once: with one optimizer."""
+    first: dict[str, Update] = {}
+    for update in members:
+        for network in dict.fromkeys(t.split(".")[0] for t in update.trains):
+            other = first.setdefault(network, update)
+            if other is not update and (other.optimizer is not None or update.optimizer is not None):
+                yield _error(
+                    "group", f"{other.name} and {update.name} train {network} in one group with different optimizers",
+                    update.where.get("optimizer", update.location),
+                    "their gradients are added and it steps once: give it one optimizer, or two places in the schedule",
+                )  # fmt: skip
+
+
+def _numbers(update: Update) -> Iterator[Diagnostic]:
+    for parameter in ("every", "repeat", "microbatches"):
+        given = getattr(update, parameter)
+        if not isinstance(given, int) or isinstance(given, bool) or given < 1:
+            yield _error(
+                "type", f"`{update.name}/Update.{parameter}` is {given!r}; it takes a whole number from 1",
+                update.where.get(parameter, update.location),
+            )  # fmt: skip
+
+
+def _fresh(experiment: Experiment, update: Update) -> Iterator[Diagnostic]:
+    for parameter in ("fresh", "repeat_fresh"):
+        for name in getattr(update, parameter):
+            place = update.where.get(parameter, update.location)
+            given = f"`{update.name}/Update.{parameter}` lists `{name}`"
+            if name in REFRESH:
+                continue
+            definition = experiment.definitions.get(name)
+            if definition is None:
+                near = did_you_mean(name, [*experiment.definitions, *REFRESH])
+                hint = near or "a definition, 'draws' (everything random), 'batch' or '*' (a new batch)"
+                yield _error("unknown-name", f"{given}, which is not a definition", place, hint)
+            elif isinstance(definition.value, Text) and isinstance(
+                parse(definition.value.source, definition.value.location), E.Lambda
+            ):
+                yield _error("fresh", f"{given}, which is a template", place, "list the value that is made with it")
+
+
+def _derived(experiment: Experiment, network: Network) -> Iterator[Diagnostic]:
+    for parameter in ("ema_of", "unroll_of"):
+        source = getattr(network, parameter)
+        if source is not None and source not in experiment.networks:
+            yield _error(
+                "unknown-name", f"`{network.name}/Network.{parameter}` is {source!r}, which is not a network",
+                network.where.get(parameter, network.location),
+                did_you_mean(str(source), experiment.networks) or f"networks: {', '.join(experiment.networks)}",
+            )  # fmt: skip
+    if network.ema_of is not None and network.ema_beta is None:
+        yield _error(
+            "ema", f"network {network.name} follows {network.ema_of} but has no ema_beta", network.location,
+            f"bind one: {network.name}/Network.ema_beta = 0.999",
+        )  # fmt: skip
+    if network.ema_buffers not in ("copy", "average"):
+        yield _error(
+            "type", f"`{network.name}/Network.ema_buffers` is {network.ema_buffers!r}; it takes 'copy' or 'average'",
+            network.where.get("ema_buffers", network.location),
+        )  # fmt: skip
+
+
+def _buffers(experiment: Experiment, network: Network) -> Iterator[Diagnostic]:
+    for name in network.buffers_in or ():
+        if name not in experiment.updates:
+            yield _error(
+                "unknown-name", f"`{network.name}/Network.buffers_in` lists `{name}`, which is not an update",
+                network.where.get("buffers_in", network.location),
+                did_you_mean(name, experiment.updates) or f"updates: {', '.join(experiment.updates)}",
+            )  # fmt: skip

@@ -1,0 +1,86 @@
+"""Generated source as functions: visible in tracebacks, and an error in one names the definition.
+
+run = compile_step(graph, generate(graph), namespace)
+logs = run(batch, Counters(batch_size=16), False)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import linecache
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from ganflow.codegen import Source
+from ganflow.errors import GanflowError
+from ganflow.graph import Node, StepGraph, statement_inputs
+
+
+@dataclass
+class Counters:
+    """Constant within an iteration; they advance at its very end."""
+
+    step: int = 0
+    epoch: int = 0
+    epoch_step: int = 0
+    images: int = 0
+    batch_size: int = 0
+
+
+def compile_step(graph: StepGraph, source: Source, space: dict[str, Any]) -> Callable[..., dict[str, Any]]:
+    """The generated step, visible in tracebacks; an error in it names the definition."""
+    return compile_function(graph, source, space, "step")
+
+
+def compile_function(
+    graph: StepGraph, source: Source, space: dict[str, Any], name: str
+) -> Callable[..., dict[str, Any]]:
+    """The function ``name`` of generated source."""
+    digest = hashlib.blake2b(source.text.encode(), digest_size=4).hexdigest()
+    filename = f"<ganflow {name} {graph.name} {digest}>"
+    linecache.cache[filename] = (len(source.text), None, source.text.splitlines(keepends=True), filename)
+    exec(compile(source.text, filename, "exec"), space)
+    generated = space[name]
+
+    def run(*args: Any) -> dict[str, Any]:
+        try:
+            return generated(*args)  # type: ignore[no-any-return]
+        except Exception as error:
+            raise explain(error, graph, source, filename) from error
+
+    return run
+
+
+def explain(error: Exception, graph: StepGraph, source: Source, filename: str) -> Exception:
+    """The error of a step with the definition, its place and the shapes that went in."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename != filename:
+        trace = trace.tb_next
+    node = graph.nodes.get(source.lines.get(trace.tb_lineno, "")) if trace is not None else None
+    if trace is None or node is None:
+        return error
+    local = trace.tb_frame.f_locals
+    if "implicitly created only for scalar outputs" in str(error):
+        return _not_scalar(node, local)
+    shapes = []
+    for name in statement_inputs(graph.nodes, node.id):
+        held = local.get(source.variables.get(name, ""))
+        if isinstance(held, Tensor):
+            shapes.append(f"{graph.nodes[name].name or name} {tuple(held.shape)}")
+    message = error.message if isinstance(error, GanflowError) else f"{type(error).__name__}: {error}".split("\n")[0]
+    return GanflowError(
+        f"in `{node.name or node.owner}`: {message}", location=node.location, code="step",
+        hint=f"it was given: {', '.join(shapes)}" if shapes else "",
+    )  # fmt: skip
+
+
+def _not_scalar(node: Node, local: Mapping[str, Any]) -> GanflowError:
+    losses = [v for k, v in local.items() if k.startswith("loss_") and isinstance(v, Tensor) and v.ndim]
+    shape = "×".join(map(str, losses[-1].shape)) if losses else "of several numbers"
+    return GanflowError(
+        f"`{node.text or node.name}` is minimized, but it is not a scalar: {shape}", location=node.location,
+        code="not-scalar", hint="take its mean or its sum: mean(...), sum(...)",
+    )  # fmt: skip

@@ -1,0 +1,75 @@
+"""A network as it would be after some steps of SGD, differentiable through the steps.
+
+    Dk = unrolled(D, lambda D: bcel(D(real), 1) + bcel(D(fake), 0), steps=5, lr=1e-4, create_graph=True)
+    Dk(fake)                          # D with its weights after the five steps; D itself is as before
+
+Unrolled GANs: Metz et al. 2017, arXiv:1611.02163.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+
+class Unrolled:
+    """A network with other weights: it is called like the network, its entry points too.
+
+    Its buffers are copies, which its calls write.
+    """
+
+    def __init__(self, network: nn.Module, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> None:
+        self._network, self._weights, self._buffers = network, weights, buffers
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return functional_call(self._network, {**self._weights, **self._buffers}, args, kwargs)
+
+    def __getattr__(self, path: str) -> Any:
+        if path.startswith("_"):
+            raise AttributeError(path)
+        caller = _Method(self._network, path)
+        weights = {f"network.{k}": v for k, v in {**self._weights, **self._buffers}.items()}
+        return lambda *args, **kwargs: functional_call(caller, weights, args, kwargs)
+
+    def detach(self) -> Unrolled:
+        """The same, with no gradient to what its weights are made of."""
+        return Unrolled(self._network, {k: v.detach() for k, v in self._weights.items()}, self._buffers)
+
+
+class _Method(nn.Module):
+    """An entry point as a module of its own, which is what ``functional_call`` takes."""
+
+    def __init__(self, network: nn.Module, path: str) -> None:
+        super().__init__()
+        self.network, self.path = network, path
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return getattr(self.network, self.path)(*args, **kwargs)
+
+
+def unrolled(
+    network: nn.Module, loss: Callable[[Any], Tensor], *, steps: int, lr: float, create_graph: bool
+) -> Unrolled:
+    """The network after ``steps`` steps of SGD on ``loss(network)``, from its weights as they are now.
+
+    Args:
+        create_graph: gradient flows through the steps, to whatever the loss depends on, and to the network's own
+            weights where these ask for one.
+    """
+    weights = {
+        k: p if p.requires_grad else p.detach().requires_grad_(p.is_floating_point())
+        for k, p in network.named_parameters()
+    }
+    buffers = {k: b.clone() for k, b in network.named_buffers()}
+    for _ in range(steps):
+        with torch.enable_grad():
+            value = loss(Unrolled(network, weights, buffers))
+            found = torch.autograd.grad(value, list(weights.values()), create_graph=create_graph, allow_unused=True)
+            stepped = {k: w if g is None else w - lr * g for (k, w), g in zip(weights.items(), found, strict=True)}
+        weights = stepped if create_graph else {k: w.detach().requires_grad_() for k, w in stepped.items()}
+    done = Unrolled(network, weights, buffers)
+    return done if create_graph else done.detach()
