@@ -11,13 +11,12 @@ FLOPs are torch's: two per multiply-add of convolutions and matrix products, not
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganflow import build
 from ganflow.codegen import generate
@@ -25,7 +24,8 @@ from ganflow.errors import GanflowError
 from ganflow.experiment import Diagnostic, Experiment
 from ganflow.graph import StepGraph
 from ganflow.meta import Flops
-from ganflow.step import Counters, Frozen, compile_step, gradient
+from ganflow.running import compile_step
+from ganflow.step import TrainStep, namespace
 
 _UNTRACEABLE = ("meta tensor", "'Meta' backend", "meta device", "data-dependent", "FakeTensor")
 
@@ -73,15 +73,18 @@ def measure(experiment: Experiment, graph: StepGraph, *, batch_size: int | None 
         note = Diagnostic("note", "no-shapes", "no shapes: the experiment has no dataset that declares them")
         return Cost(notes=(note,))
     size = int(experiment.trainer.get("batch_size", 1)) if batch_size is None else batch_size  # type: ignore[call-overload]
-    networks = {n: build.network(experiment, n, device="meta") for n in graph.networks}
-    parameters = {n: sum(p.numel() for p in m.parameters()) for n, m in networks.items()}
     batch = {
         f.name: torch.empty((size, *(f.shape or ())), dtype=getattr(torch, f.dtype), device="meta")
         for f in experiment.fields.values()
     }
+    declared = (n for n in graph.networks if not experiment.networks[n].derived)
+    networks = {n: build.network(experiment, n, device="meta") for n in declared}
+    parameters: dict[str, int] = {}
     try:
-        values, updates = _run(experiment, graph, networks, batch, size, textbook=False)
-        _, textbook = _run(experiment, graph, networks, batch, size, textbook=True)
+        step = TrainStep(experiment, [batch], networks=networks, random=MetaRandom(), device="meta")
+        parameters = {n: sum(p.numel() for p in m.parameters()) for n, m in step.networks.items()}
+        values, updates = _run(step, graph, textbook=False)
+        _, textbook = _run(step, graph, textbook=True)
     except GanflowError as error:
         finding = _finding(error)
         known = {"notes": (finding,)} if finding.level == "note" else {"errors": (finding,)}
@@ -99,87 +102,62 @@ def _finding(error: GanflowError) -> Diagnostic:
     return Diagnostic("error", code, error.message, error.location, error.hint)
 
 
-def _run(
-    experiment: Experiment,
-    graph: StepGraph,
-    networks: Mapping[str, nn.Module],
-    batch: Mapping[str, Tensor],
-    size: int,
-    *,
-    textbook: bool,
-) -> tuple[dict[tuple[str, str], Value], dict[str, int]]:
-    source = generate(graph, observe=True, textbook=textbook)
+def _run(step: TrainStep, graph: StepGraph, *, textbook: bool) -> tuple[dict[tuple[str, str], Value], dict[str, int]]:
     values: dict[tuple[str, str], Value] = {}
     updates: dict[str, int] = {u.name: 0 for u in graph.updates}
     counter = Flops()
-    first = {p.name: p.updates[0].name for p in graph.phases}
+    first = {p.name: p.updates[0].name for p in graph.walk() if p.updates}
     seen = 0
 
     def observe(phase: str, node: str, value: object) -> None:
         nonlocal seen
         spent, seen = counter.total - seen, counter.total
-        updates[first.get(phase, phase)] += spent
+        update = first.get(phase, phase)
+        if spent or update in updates:
+            updates[update] = updates.get(update, 0) + spent
         if node != "backward":
             values[phase, node] = Value(shape_of(value), spent)
 
-    space = _namespace(experiment, graph, networks) | {"observe": observe}
-    run = compile_step(graph, source, space)
-    with counter, _kept_buffers(networks):
-        run(batch, Counters(batch_size=size), False)
+    space = namespace(step, graph) | {
+        "observe": observe, "optimizers": {k: _Clears(o) for k, o in step.optimizers.items()},
+        "set_hyperparameters": _nothing, "clip_gradients": _nothing, "clamp_weights": _nothing, "follow": _nothing,
+    }  # fmt: skip
+    run = compile_step(graph, generate(graph, observe=True, textbook=textbook), space)
+    with counter:
+        run(step._next_batch(first=True), step.counters, False)
+    for network in step.networks.values():
+        network.zero_grad()
     return values, updates
 
 
-def _namespace(experiment: Experiment, graph: StepGraph, networks: Mapping[str, nn.Module]) -> dict[str, Any]:
-    called = {n.target for n in graph.nodes.values() if n.kind == "op" and not n.stateful}
-    stateful = {n.target for n in graph.nodes.values() if n.stateful}
-    parameters = {
-        u.name: list({id(p): p for n in u.networks for p in networks[n].parameters() if p.requires_grad}.values())
-        for u in graph.updates
-    }
-    space: dict[str, Any] = dict(build.ops(experiment, called | {"detach"}))
-    space |= networks
-    space |= dict.fromkeys(stateful, lambda x, *_, **__: x.detach())
-    space |= {
-        "parameters": parameters, "optimizers": {n: _Clears(m) for n, m in networks.items()}, "no_grad": torch.no_grad,
-        "frozen": {n: Frozen(m) for n, m in networks.items()}, "draw": _draw, "gradient": gradient,
-        "schedules": build.schedules(experiment, graph), "states": {}, "gradient_norm": lambda *_: None,
-        "set_hyperparameters": lambda *_: None, "clip_gradients": lambda *_, **__: None,
-        "clear_gradients": lambda optimizer: optimizer.zero_grad(),
-    }  # fmt: skip
-    return space
+def _nothing(*_: object, **__: object) -> None:
+    """An optimizer's arithmetic, clipping and averaging are not counted."""
 
 
 class _Clears:
     """An optimizer that only clears gradients."""
 
-    def __init__(self, network: nn.Module) -> None:
-        self.network = network
+    def __init__(self, optimizer: Any) -> None:
+        self.param_groups = optimizer.param_groups
 
-    def step(self) -> None:
-        """Adam's arithmetic is not counted."""
-
-    def zero_grad(self) -> None:
-        for p in self.network.parameters():
-            p.grad = None
+    step = _nothing
 
 
-def _draw(site: str, kind: str, *args: Any, **kwargs: Any) -> Any:
-    if kind in ("randn", "uniform"):
-        shape = args[0] if len(args) == 1 and isinstance(args[0], (tuple, list)) else args
-        return torch.empty(*shape, device="meta")
-    if kind in ("randint", "perm"):
-        return torch.empty(args[0] if args else kwargs["n"], dtype=torch.int64, device="meta")
-    if kind == "perm_like":
-        return [_draw(site, kind, x) for x in args[0]] if isinstance(args[0], (list, tuple)) else _draw(
-            site, "perm", args[0].shape[-1] * args[0].shape[-2])  # fmt: skip
-    return torch.empty_like(args[0], device="meta") if args else torch.empty(0, device="meta")
+class MetaRandom:
+    """Draws of the right shape that hold nothing."""
 
-
-@contextlib.contextmanager
-def _kept_buffers(networks: Mapping[str, nn.Module]) -> Iterator[None]:
-    yield
-    for n in networks.values():
-        n.zero_grad()
+    def draw(self, site: str, kind: str, *args: Any, **kwargs: Any) -> Any:
+        """What ``SeededRandom.draw`` gives, on the meta device."""
+        if kind in ("randn", "uniform"):
+            shape = args[0] if len(args) == 1 and isinstance(args[0], (tuple, list)) else args
+            return torch.empty(*shape, device="meta")
+        if kind in ("randint", "perm"):
+            return torch.empty(args[0] if args else kwargs["n"], dtype=torch.int64, device="meta")
+        if kind == "perm_like":
+            if isinstance(args[0], (list, tuple)):
+                return [self.draw(site, kind, x) for x in args[0]]
+            return self.draw(site, "perm", args[0].shape[-1] * args[0].shape[-2])
+        return torch.empty_like(args[0], device="meta") if args else torch.empty(0, device="meta")
 
 
 def shape_of(value: object) -> str:
@@ -209,13 +187,14 @@ def cost_cells(graph: StepGraph, cost: Cost) -> dict[tuple[str, str], tuple[str,
     return cells
 
 
-def cost_footer(cost: Cost) -> str:
+def cost_footer(graph: StepGraph, cost: Cost) -> str:
     """Cost per update and in all, and what the plan saves."""
     lines = [str(n) for n in (*cost.notes, *cost.errors)]
     if cost.updates and cost.total:
         each = " · ".join(f"{u} {flops_text(f) or '0'}" for u, f in cost.updates.items())
         saved = 1 - cost.total / cost.textbook if cost.textbook else 0.0
-        lines.append(f"per iteration {flops_text(cost.total)} (forward and backward): {each}")
+        most = "at most " if graph.conditions else ""
+        lines.append(f"per iteration {most}{flops_text(cost.total)} (forward and backward): {each}")
         lines.append(f"hand-written without freezing: {flops_text(cost.textbook)}; this plan saves {saved:.1%}")
     if cost.parameters:
         lines.append("parameters: " + " · ".join(f"{n} {p / 1e6:.2f} M" for n, p in cost.parameters.items()))

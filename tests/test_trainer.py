@@ -210,6 +210,19 @@ def test_epochs_and_steps_whichever_comes_first(here: Path) -> None:
         assert result.steps == steps
 
 
+def test_a_moving_average_stands_in_when_it_is_told_to(here: Path) -> None:
+    """With beta 1 the average stays where G began, and so does what is shown, though G moves."""
+    average = ["G_ema/Network.ema_of = 'G'", "G_ema/Network.ema_beta = 1.0", "G_ema/Network.eval_mode = 'train'"]
+    stands_in = [*average, "Trainer.eval_networks = {'G': 'G_ema'}"]
+    shown = {}
+    for name, overrides in ("average", average), ("stands-in", stands_in):
+        Trainer(ganflow.load(BASE, overrides), here / name, progress=False).fit()
+        shown[name] = [pixels(here / name / "samples" / f"{n}.png") for n in ("000000", "000006")]
+    assert (shown["average"][0] != shown["average"][1]).any()
+    assert (shown["stands-in"][0] == shown["stands-in"][1]).all()
+    assert any(k.startswith("G_ema.") for k in weights(here / "stands-in"))
+
+
 def test_what_is_not_finite_is_said_once(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = command(capsys, "run", "base.gin", "--set", "Adam.lr = 1e30", "--set", "Trainer.log_every = 1")
     assert found.status == 0 and found.out.count("warning: ") == 1 and "not finite at step" in found.out
