@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "load": "config", "loads": "config", "schedule": "scheduler", "GanflowError": "errors", "StepGraph": "graph",
-    "Experiment": "experiment", "TrainStep": "step",
+    "Experiment": "experiment", "TrainStep": "step", "Trainer": "trainer",
 }  # fmt: skip
 __all__ = [*_WHERE, "__version__"]  # noqa: PLE0604
 

@@ -97,7 +97,9 @@ def _prepared(module: nn.Module, declared: Network) -> nn.Module:
 
 
 @contextlib.contextmanager
-def _blame(what: str, where: Location) -> Iterator[None]:
+def _blame(
+    what: str, where: Location, hint: str = "bind what it needs, for example `UNetGenerator.size = 64`"
+) -> Iterator[None]:
     """Whatever a constructor raises is said in one message, at the line that asked for it."""
     try:
         yield
@@ -114,8 +116,7 @@ def _blame(what: str, where: Location) -> Iterator[None]:
     except Exception as error:
         message = str(error).strip().split("\n")[0]
         raise GanflowError(
-            f"cannot build {what}: {type(error).__name__}: {message}", location=where, code="build",
-            hint="bind what it needs, for example `UNetGenerator.size = 64`",
+            f"cannot build {what}: {type(error).__name__}: {message}", location=where, code="build", hint=hint,
         ) from error  # fmt: skip
 
 
@@ -147,12 +148,14 @@ def optimizer(
     experiment: Experiment, declared: Optimizer, name: str, parameters: Sequence[nn.Parameter], counters: Any
 ) -> tuple[torch.optim.Optimizer, Mapping[str, Argument]]:
     """The optimizer, and those of its arguments that change from step to step."""
-    with configured(experiment), _blame(f"the optimizer of {name}", declared.location):
+    given = ", ".join(f"{declared.name}.{k} = {getattr(v, 'source', v)!r}" for k, v in declared.arguments.items())
+    hint = f"it was given {given}" if given else f"bind what it needs, for example {declared.name}.lr = 2e-4"
+    with configured(experiment), _blame(f"the optimizer of {name}", declared.location, hint):
         arguments = {k: argument(experiment, v, name, k, declared) for k, v in declared.arguments.items()}
         now = {k: v(counters) if callable(v) else v for k, v in arguments.items()}
         cls = configurable(declared.name)
         _check_numbers(cls, now, declared)
-        made = _fused(cls, parameters, now)
+        made = _fused(_light(cls) if all(p.is_meta for p in parameters) else cls, parameters, now)
     return made, {k: v for k, v in arguments.items() if callable(v)}
 
 
@@ -163,6 +166,17 @@ def _fused(cls: Any, parameters: Sequence[nn.Parameter], arguments: dict[str, An
         with contextlib.suppress(RuntimeError):
             return cls(parameters, **arguments, fused=True)  # type: ignore[no-any-return]
     return cls(parameters, **arguments)  # type: ignore[no-any-return]
+
+
+def _light(cls: Any) -> Any:
+    """To check arguments with: torch's ``add_param_group`` has torch.compile imported, which takes over a second."""
+    if cls.add_param_group is not torch.optim.Optimizer.add_param_group:
+        return cls
+
+    def add_param_group(self: Any, group: Mapping[str, Any]) -> None:
+        self.param_groups.append({**self.defaults, **group})
+
+    return type(cls.__name__, (cls,), {"add_param_group": add_param_group})
 
 
 def _check_numbers(cls: Any, arguments: Mapping[str, Any], declared: Optimizer) -> None:

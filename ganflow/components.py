@@ -107,6 +107,11 @@ def register() -> None:
     gin.external_configurable(linear_decay, "linear_decay", module=MODULE)
 
 
+def datasets() -> tuple[str, ...]:
+    """The datasets that come with ganflow."""
+    return ("earth",)
+
+
 def entry_points(cls: type) -> tuple[str, ...]:
     """Public methods that a class defines below nn.Module, ``forward`` left out."""
     names = []

@@ -19,7 +19,7 @@ from typing import Any
 from gin import config as gin_config
 
 from ganflow import components
-from ganflow.bindings import Table, plain
+from ganflow.bindings import Table, check_macros, plain
 from ganflow.errors import GanflowError, Location, did_you_mean
 from ganflow.experiment import (
     COUNTERS,
@@ -62,6 +62,7 @@ def _experiment(name: str, paths: Sequence[Any], text: str | None, overrides: Se
 
 def _declared(name: str, reading: Reading) -> Experiment:
     table = Table(reading.lines)
+    check_macros(reading.lines, table)
     networks = {scope: _network(table, scope) for scope in table.scopes("Network")}
     updates = {scope: _update(table, scope, networks) for scope in table.scopes("Update")}
     states = {scope: _state(table, scope) for scope in table.scopes("State")}
@@ -77,7 +78,7 @@ def _declared(name: str, reading: Reading) -> Experiment:
         schedule=schedule,
         ops=ops_of(reading.lines, table),
         fields=_fields(trainer),
-        trainer={p: _text_or_plain(line) for p, line in trainer.items()},
+        trainer={p: plain(line.value) for p, line in trainer.items()},
         trainer_where={p: line.location for p, line in trainer.items()},
         bindings=tuple(Binding(x.scope, x.selector, x.parameter, repr(x.value), x.location) for x in reading.lines),
         imports=reading.imports,
@@ -94,10 +95,6 @@ def _text(line: Line) -> Text:
             f"`{line.parameter}` is {value!r}; it takes an expression in quotes", location=line.location, code="type"
         )
     return Text(value, line.string)
-
-
-def _text_or_plain(line: Line) -> Any:
-    return plain(line.value)
 
 
 def _definition(name: str, line: Line, lines: Iterable[Line]) -> Definition:
@@ -117,10 +114,7 @@ def _merged(table: Table, name: str, scope: str) -> dict[str, Line]:
 
 def _expect(line: Line, value: Any, kinds: tuple[type, ...], what: str) -> Any:
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        raise GanflowError(
-            f"`{line.scope + '/' if line.scope else ''}{line.selector}.{line.parameter}` is {value!r}; it takes {what}",
-            location=line.location, code="type",
-        )  # fmt: skip
+        raise GanflowError(f"`{_key(line)}` is {value!r}; it takes {what}", location=line.location, code="type")
     return value
 
 

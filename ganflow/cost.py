@@ -12,20 +12,27 @@ FLOPs are torch's: two per multiply-add of convolutions and matrix products, not
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.nn.parameter import is_lazy
 
 from ganflow import build
 from ganflow.codegen import generate
 from ganflow.errors import GanflowError
 from ganflow.experiment import Diagnostic, Experiment
+from ganflow.follow import KeptBuffers, copy_of
 from ganflow.graph import StepGraph
+from ganflow.meta import Flops
+from ganflow.parts import in_parts
+from ganflow.randomness import Randomness, drawing
+from ganflow.scheduler import plan
 from ganflow.step import Counters, Frozen, compile_step, gradient
+from ganflow.unroll import unrolled
 
 _UNTRACEABLE = ("meta tensor", "'Meta' backend", "meta device", "data-dependent", "FakeTensor")
 
@@ -73,8 +80,9 @@ def measure(experiment: Experiment, graph: StepGraph, *, batch_size: int | None 
         note = Diagnostic("note", "no-shapes", "no shapes: the experiment has no dataset that declares them")
         return Cost(notes=(note,))
     size = int(experiment.trainer.get("batch_size", 1)) if batch_size is None else batch_size  # type: ignore[call-overload]
-    networks = {n: build.network(experiment, n, device="meta") for n in graph.networks}
-    parameters = {n: sum(p.numel() for p in m.parameters()) for n, m in networks.items()}
+    graph = plan(graph, {c.name: True for c in graph.conditions})  # nothing can be decided on meta tensors
+    networks = _networks(experiment, graph)
+    parameters = {n: sum(p.numel() for p in m.parameters() if not is_lazy(p)) for n, m in networks.items()}
     batch = {
         f.name: torch.empty((size, *(f.shape or ())), dtype=getattr(torch, f.dtype), device="meta")
         for f in experiment.fields.values()
@@ -95,7 +103,8 @@ def _finding(error: GanflowError) -> Diagnostic:
         return Diagnostic(
             "note", "untraceable", message, error.location, "it runs all the same; its cost is not counted"
         )
-    return Diagnostic("error", "shape", error.message, error.location, error.hint)
+    code = "shape" if error.code in ("", "step") else error.code
+    return Diagnostic("error", code, error.message, error.location, error.hint)
 
 
 def _run(
@@ -110,19 +119,19 @@ def _run(
     source = generate(graph, observe=True, textbook=textbook)
     values: dict[tuple[str, str], Value] = {}
     updates: dict[str, int] = {u.name: 0 for u in graph.updates}
-    counter = FlopCounterMode(display=False)
-    first = {p.name: p.updates[0].name for p in graph.phases}
+    counter = Flops()
+    first = {p.name: p.updates[0].name for p in graph.phases if p.updates}
     seen = 0
 
     def observe(phase: str, node: str, value: object) -> None:
         nonlocal seen
-        total = counter.get_total_flops()
-        spent, seen = total - seen, total
-        updates[first.get(phase, phase)] += spent
+        spent, seen = counter.total - seen, counter.total
+        update = first.get(phase, phase)
+        updates[update if update in updates else next(iter(updates))] += spent
         if node != "backward":
             values[phase, node] = Value(shape_of(value), spent)
 
-    space = _namespace(experiment, graph, networks) | {"observe": observe}
+    space = _namespace(experiment, graph, networks) | {"observe": observe, "fetch": lambda: batch}
     run = compile_step(graph, source, space)
     with counter, _kept_buffers(networks):
         run(batch, Counters(batch_size=size), False)
@@ -132,6 +141,8 @@ def _run(
 def _namespace(experiment: Experiment, graph: StepGraph, networks: Mapping[str, nn.Module]) -> dict[str, Any]:
     called = {n.target for n in graph.nodes.values() if n.kind == "op" and not n.stateful}
     stateful = {n.target for n in graph.nodes.values() if n.stateful}
+    random = Randomness(_Draws(), seed=0)
+    optimizers: dict[str, Any] = {key: _Clears(networks.values()) for u in graph.updates for key in u.steps}
     parameters = {
         u.name: list({id(p): p for n in u.networks for p in networks[n].parameters() if p.requires_grad}.values())
         for u in graph.updates
@@ -139,11 +150,17 @@ def _namespace(experiment: Experiment, graph: StepGraph, networks: Mapping[str, 
     space: dict[str, Any] = dict(build.ops(experiment, called | {"detach"}))
     space |= networks
     space |= dict.fromkeys(stateful, lambda x, *_, **__: x.detach())
+    space |= {n: drawing(random, n, space[n]) for n in {n.target for n in graph.nodes.values() if n.draws_itself}}
     space |= {
-        "parameters": parameters, "optimizers": {n: _Clears(m) for n, m in networks.items()}, "no_grad": torch.no_grad,
+        "parameters": parameters, "optimizers": optimizers, "no_grad": torch.no_grad,
         "frozen": {n: Frozen(m) for n, m in networks.items()}, "draw": _draw, "gradient": gradient,
-        "schedules": build.schedules(experiment, graph), "states": {}, "gradient_norm": lambda *_: None,
+        "schedules": build.schedules(experiment, graph), "gradient_norm": lambda *_: None,
+        "states": {s.name: s.init for s in experiment.states.values()},
         "set_hyperparameters": lambda *_: None, "clip_gradients": lambda *_, **__: None,
+        "clear_gradients": lambda optimizer: optimizer.zero_grad(), "redraw": lambda *_: None,
+        "kept_buffers": {n: KeptBuffers(m) for n, m in networks.items()}, "constant": lambda value: value,
+        "follow": lambda *_: None, "clamp_weights": lambda *_: None, "unrolled": unrolled,
+        "in_parts": partial(in_parts, random),
     }  # fmt: skip
     return space
 
@@ -151,15 +168,31 @@ def _namespace(experiment: Experiment, graph: StepGraph, networks: Mapping[str, 
 class _Clears:
     """An optimizer that only clears gradients."""
 
-    def __init__(self, network: nn.Module) -> None:
-        self.network = network
+    def __init__(self, networks: Iterable[nn.Module]) -> None:
+        self.networks = tuple(networks)
 
     def step(self) -> None:
         """Adam's arithmetic is not counted."""
 
     def zero_grad(self) -> None:
-        for p in self.network.parameters():
+        for p in (p for network in self.networks for p in network.parameters()):
             p.grad = None
+
+
+class _Draws:
+    """A source of draws on meta tensors."""
+
+    def draw(self, site: str, kind: str, *args: Any, **kwargs: Any) -> Any:
+        return _draw(site, kind, *args, **kwargs)
+
+    def generator(self, site: str, device: Any = "cpu") -> torch.Generator:
+        return torch.Generator()
+
+
+def _networks(experiment: Experiment, graph: StepGraph) -> dict[str, nn.Module]:
+    derived = {a.network: a.source for a in graph.averages}
+    found = {n: build.network(experiment, n, device="meta") for n in graph.networks if n not in derived}
+    return {n: found[n] if n in found else copy_of(found[derived[n]]) for n in graph.networks}
 
 
 def _draw(site: str, kind: str, *args: Any, **kwargs: Any) -> Any:

@@ -91,7 +91,7 @@ def nearest(name: str, known: object, count: int = 3) -> list[str]:
     """The known names most like ``name``, best first."""
     import difflib
 
-    return difflib.get_close_matches(name, [str(k) for k in known], n=count, cutoff=0.6)  # type: ignore[attr-defined]
+    return difflib.get_close_matches(name, list(dict.fromkeys(str(k) for k in known)), n=count, cutoff=0.6)  # type: ignore[attr-defined]
 
 
 def did_you_mean(name: str, known: object) -> str:

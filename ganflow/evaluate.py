@@ -1,8 +1,8 @@
 """Values without gradients: samples, metrics, translation.
 
-evaluator = Evaluator(step, {"fake_B": "fake_B", "psnr": "..."})
+evaluator = Evaluator(step, {"fake_B": Text("fake_B", here)})
 with evaluation(step):                     # eval modes, buffers and random state restored afterwards
-    values = evaluator(batch)              # {"fake_B": tensor, ...}
+    values = evaluator(batch)              # {"fake_B": tensor}
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ganflow.codegen import generate_values
+from ganflow.draws import SeededRandom
 from ganflow.errors import GanflowError
 from ganflow.experiment import Text
 from ganflow.graph import StepGraph
@@ -28,25 +29,35 @@ class Evaluator:
     Args:
         step: whose networks are used; one that the step pruned is an error.
         values: name -> expression.
+        stand_ins: network -> the one whose weights are used in its place, such as its moving average.
+
+    Its random draws are its own: the same in every call with the same ``index``, whatever training has drawn.
     """
 
-    def __init__(self, step: TrainStep, values: Mapping[str, Text]) -> None:
+    def __init__(
+        self, step: TrainStep, values: Mapping[str, Text], *, stand_ins: Mapping[str, str] | None = None
+    ) -> None:
+        stand_ins = stand_ins or {}
         program = resolve(step.experiment, values)
         read = {n for node in program.nodes.values() for n in node.networks}
-        for name in sorted(read - step.networks.keys()):
-            text = next(iter(values.values()))
+        for name in sorted({stand_ins.get(n, n) for n in read} - step.networks.keys()):
             raise GanflowError(
-                f"network {name} is not part of this run: only terms of weight 0 used it", location=text.location,
-                hint=f"drop what reads {name} from Trainer.show and Trainer.metrics", code="pruned-network",
+                f"network {name} is not part of this run: only terms of weight 0 used it",
+                location=next(iter(values.values())).location, code="pruned-network",
+                hint=f"drop what reads {name} from Trainer.show and Trainer.metrics",
             )  # fmt: skip
         self.step, self.networks = step, read
         self.fields = [n.target for n in program.nodes.values() if n.kind == "field"]
         graph = StepGraph(f"{step.graph.name} values", program.nodes, program.names, (), tuple(sorted(read)))
-        source = generate_values(graph, program.roots)
-        self._run = compile_function(graph, source, namespace(step, graph), "values")
+        space = namespace(step, graph)
+        space |= {n: step.networks[stand_ins.get(n, n)] for n in read}
+        self.random = SeededRandom(step.seed, device=str(step.device))
+        space["draw"] = self.random.draw
+        self._run = compile_function(graph, generate_values(graph, program.roots), space, "values")
 
-    def __call__(self, batch: Mapping[str, Tensor]) -> dict[str, Any]:
-        """The values; call it inside :func:`evaluation`."""
+    def __call__(self, batch: Mapping[str, Tensor], *, index: int = 0) -> dict[str, Any]:
+        """The values of batch number ``index``; call it inside :func:`evaluation`."""
+        self.random.batch = index
         batch = {k: v.to(self.step.device) for k, v in batch.items() if isinstance(v, Tensor)}
         c = self.step.counters
         counters = Counters(c.step, c.epoch, c.epoch_step, c.images, len(next(iter(batch.values()))))

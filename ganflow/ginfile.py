@@ -161,11 +161,15 @@ class _Reader:
 
 
 def _statements(text: str, label: str, rows: list[str]) -> Iterator[Any]:
-    stream = io.StringIO(text)
+    delegate = _Delegate(label, rows)
     try:
-        yield from config_parser.ConfigParser(stream, _Delegate(label, rows))
+        yield from config_parser.ConfigParser(io.StringIO(text), delegate)
     except SyntaxError as error:
         raise _syntax(error, label, rows) from None
+    except GanflowError:
+        if delegate.error is not None:  # gin adds its own place to the message
+            raise delegate.error from None
+        raise
     except (tokenize.TokenError, IndentationError) as error:
         line = error.args[1][0] if len(error.args) > 1 and isinstance(error.args[1], tuple) else len(rows)
         where = Location(label, min(max(int(line), 1), len(rows)), None, 1, rows[min(max(int(line), 1), len(rows)) - 1])
@@ -180,11 +184,17 @@ class _Delegate(gin_config.ParserDelegate):  # type: ignore[misc]
     def __init__(self, label: str, rows: list[str]) -> None:
         super().__init__()
         self.label, self.rows = label, rows
+        self.error: GanflowError | None = None
 
     def configurable_reference(self, scoped_name: str, evaluate: bool) -> Any:
         selector = scoped_name.rsplit("/", 1)[-1]
         line = next((i for i, row in enumerate(self.rows, 1) if f"@{scoped_name}" in row), 1)
-        _configurable(selector, _caret(Location(self.label, line, None, 1, self.rows[line - 1]), selector))
+        try:
+            _configurable(selector, _caret(Location(self.label, line, None, 1, self.rows[line - 1]), selector))
+        except GanflowError as error:
+            found = {"location": error.location, "hint": error.hint, "code": error.code}
+            self.error = GanflowError(error.message, **found)  # type: ignore[arg-type]
+            raise
         return super().configurable_reference(scoped_name, evaluate)
 
 
@@ -193,7 +203,14 @@ def _syntax(error: SyntaxError, label: str, rows: list[str]) -> GanflowError:
     line = min(max(place[1] or 1, 1), len(rows))
     column = place[2] if isinstance(place[2], int) else None
     where = Location(label, line, column, 1, rows[line - 1])
-    return GanflowError(f"not gin syntax: {error.args[0]}", location=where, code="gin-syntax")
+    message, hint = str(error.args[0]), ""
+    if "Failed to parse token" in message or "malformed node" in message:  # gin shows an address in memory
+        word = rows[line - 1][column or 0 :].split()[:1]
+        message = f"`{word[0] if word else rows[line - 1].strip()}` is not a value"
+        hint = (
+            "a value is a number, a string in quotes, True, False, None, a list, tuple or dict of these, @name or %name"
+        )
+    return GanflowError(f"not gin syntax: {message}", location=where, hint=hint, code="gin-syntax")
 
 
 def _place(location: Any, label: str, rows: list[str]) -> Location:

@@ -42,7 +42,7 @@ def to_uint8(x: Tensor) -> Tensor:
     return x.detach().float().nan_to_num(nan=-1.0).add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
 
 
-def grid(columns: Mapping[str, Tensor], *, scale: int | None = None, titles: bool = True) -> Image:
+def grid(columns: Mapping[str, Tensor], *, scale: int | None = None, titles: bool = True, gap: int = GAP) -> Image:
     """``grid({"real_A": a, "fake_B": b, "real_B": c})``: a row for each sample, a column for each name.
 
     Pixels are repeated, never smoothed. A column of smaller images than the largest is enlarged by the whole
@@ -53,6 +53,7 @@ def grid(columns: Mapping[str, Tensor], *, scale: int | None = None, titles: boo
         columns: N x C x H x W in [-1, 1], the same N in each.
         scale: by what whole factor to enlarge the largest images; None: to 128 pixels or more.
         titles: whether the names stand above the columns.
+        gap: pixels between the images and around them.
 
     Raises:
         GanflowError: no columns, other shapes than these, a different number of samples.
@@ -62,33 +63,33 @@ def grid(columns: Mapping[str, Tensor], *, scale: int | None = None, titles: boo
     _check(columns)
     height, width = (max(x.shape[side] for x in columns.values()) for side in (2, 3))
     factor = -(-LEAST_SIDE // min(height, width)) if scale is None else scale
-    height, width, top = height * factor, width * factor, TITLE if titles else GAP
+    height, width, top = height * factor, width * factor, TITLE if titles else gap
     count = len(next(iter(columns.values())))
-    sheet = Image.new("RGB", (GAP + len(columns) * (width + GAP), top + count * (height + GAP)), PAPER)
+    sheet = Image.new("RGB", (gap + len(columns) * (width + gap), top + count * (height + gap)), PAPER)
     for j, (name, values) in enumerate(columns.items()):
-        left = GAP + j * (width + GAP)
+        left = gap + j * (width + gap)
         if titles:
             _title(sheet, name + _part(values.shape[1]), left, width)
         for i, pixels in enumerate(_pixels(values)):
-            sheet.paste(_enlarged(pixels, height, width), (left, top + i * (height + GAP)))
+            sheet.paste(_enlarged(pixels, height, width), (left, top + i * (height + gap)))
     return sheet
 
 
-def save(image: Image, path: str | os.PathLike[str]) -> Path:
+def save(image: Image, path: str | os.PathLike[str], *, status: int = 2) -> Path:
     """``save(picture, "samples/000100.png")``: a PNG whatever the name ends in, whole or not at all.
 
     Missing parents are made.
 
     Raises:
-        GanflowError: it cannot be written there (status 2), or no space is left (status 1).
+        GanflowError: it cannot be written there (``status``), or no space is left (status 1).
     """
     path, png = Path(path), io.BytesIO()
     image.save(png, format="PNG")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise cannot_write(path, error) from error
-    return write_whole(path, png.getvalue())
+        raise cannot_write(path, error, status=status) from error
+    return write_whole(path, png.getvalue(), status=status)
 
 
 def image_files(folder: str | os.PathLike[str]) -> dict[str, Path]:

@@ -49,13 +49,18 @@ class Averages:
     def __init__(self) -> None:
         self._groups: dict[tuple[str, ...], _Group] = {}
 
-    def add(self, logs: Mapping[str, Tensor]) -> None:
-        """Add one step's values, 0-d tensors: one fused addition for each device and dtype."""
-        group = self._groups.get(tuple(logs))
+    def add(self, logs: Mapping[str, Tensor | float]) -> None:
+        """Add one step's values, 0-d tensors: one fused addition for each device and dtype.
+
+        Numbers, such as the weights of terms, are left out: whoever reports has them without waiting.
+        """
+        names = tuple([name for name, value in logs.items() if isinstance(value, Tensor)])
+        values: list[Tensor] = [logs[name] for name in names]  # type: ignore[misc]
+        group = self._groups.get(names)
         if group is None:
-            self._groups[tuple(logs)] = _Group(logs)
+            self._groups[names] = _Group(names, values)
         else:
-            group.add(logs)
+            group.add(values)
 
     def means(self) -> dict[str, float]:
         """The mean of each key, in the order in which they first came; one transfer per device. Starts anew."""
@@ -72,16 +77,16 @@ class Averages:
 class _Group:
     """Sums over the steps that had the same keys."""
 
-    def __init__(self, logs: Mapping[str, Tensor]) -> None:
-        assert all(value.ndim == 0 for value in logs.values()), "logs hold 0-d tensors"
-        self.names, self.count = tuple(logs), 1
+    def __init__(self, names: tuple[str, ...], values: list[Tensor]) -> None:
+        assert all(value.ndim == 0 for value in values), "logs hold 0-d tensors"
+        self.names, self.count = names, 1
         # copies: the sums are added to in place, and the step may use its own tensors again
-        self.sums = [x.detach().to(torch.promote_types(x.dtype, torch.float32), copy=True) for x in logs.values()]
+        self.sums = [x.detach().to(torch.promote_types(x.dtype, torch.float32), copy=True) for x in values]
 
-    @torch.no_grad()
-    def add(self, logs: Mapping[str, Tensor]) -> None:
+    def add(self, values: list[Tensor]) -> None:
         if self.sums:
-            torch._foreach_add_(self.sums, list(logs.values()))
+            # cheaper than no_grad, in every iteration: a step's logs are detached
+            torch._foreach_add_(self.sums, [x.detach() if x.requires_grad else x for x in values])
         self.count += 1
 
 

@@ -10,6 +10,7 @@ It starts as ``config.gin plan.txt step.py environment.json``; what the run writ
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import json
 import os
@@ -51,6 +52,23 @@ def unique_name(root: str | os.PathLike[str], stem: str) -> Path:
     """``unique_name("runs", "pix2pix")``: runs/pix2pix, else runs/pix2pix-2, -3 ...: the first that is free."""
     names = itertools.chain([stem], (f"{stem}-{i}" for i in itertools.count(2)))
     return next(path for path in (Path(root) / name for name in names) if _is_free(path))
+
+
+def check_free(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Would :func:`create` find a place there? Asked before the long preparations of a run.
+
+    Raises:
+        GanflowError: ``run-exists`` or ``cannot-write``.
+    """
+    path = Path(path)
+    if not _is_free(path):
+        if not overwrite:
+            raise _exists(path)
+        _check_run(path)
+    there = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        number = errno.EACCES if there.is_dir() else errno.ENOTDIR
+        raise cannot_write(path, OSError(number, "", str(there)), after=f"it would lie in {there}")
 
 
 def create(
@@ -162,12 +180,7 @@ def _exists(path: Path) -> GanflowError:
 
 def _clear(path: Path) -> None:
     """Delete a run, the files that show that it is one last; whatever else the directory may be stays."""
-    if not all((path / name).is_file() for name in FILES):
-        raise GanflowError(
-            f"{path} is not a run directory, so --overwrite deletes nothing there",
-            hint="choose another name with --name, or delete it yourself",
-            code="run-exists",
-        )
+    _check_run(path)
     try:
         for child in sorted(path.iterdir(), key=lambda child: child.name in FILES):
             if child.is_dir() and not child.is_symlink():
@@ -176,6 +189,15 @@ def _clear(path: Path) -> None:
                 child.unlink()
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def _check_run(path: Path) -> None:
+    if not all((path / name).is_file() for name in FILES):
+        raise GanflowError(
+            f"{path} is not a run directory, so --overwrite deletes nothing there",
+            hint="choose another name with --name, or delete it yourself",
+            code="run-exists",
+        )
 
 
 def _undo(path: Path, *, keep: bool) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import linecache
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ganflow.codegen import Source
 from ganflow.errors import GanflowError
-from ganflow.graph import StepGraph, statement_inputs
+from ganflow.graph import Node, StepGraph, statement_inputs
 
 
 @dataclass
@@ -63,6 +63,8 @@ def explain(error: Exception, graph: StepGraph, source: Source, filename: str) -
     if trace is None or node is None:
         return error
     local = trace.tb_frame.f_locals
+    if "implicitly created only for scalar outputs" in str(error):
+        return _not_scalar(node, local)
     shapes = []
     for name in statement_inputs(graph.nodes, node.id):
         held = local.get(source.variables.get(name, ""))
@@ -72,4 +74,13 @@ def explain(error: Exception, graph: StepGraph, source: Source, filename: str) -
     return GanflowError(
         f"in `{node.name or node.owner}`: {message}", location=node.location, code="step",
         hint=f"it was given: {', '.join(shapes)}" if shapes else "",
+    )  # fmt: skip
+
+
+def _not_scalar(node: Node, local: Mapping[str, Any]) -> GanflowError:
+    losses = [v for k, v in local.items() if k.startswith("loss_") and isinstance(v, Tensor) and v.ndim]
+    shape = "×".join(map(str, losses[-1].shape)) if losses else "of several numbers"
+    return GanflowError(
+        f"`{node.text or node.name}` is minimized, but it is not a scalar: {shape}", location=node.location,
+        code="not-scalar", hint="take its mean or its sum: mean(...), sum(...)",
     )  # fmt: skip

@@ -45,11 +45,11 @@ class Frozen:
 
     def __enter__(self) -> None:
         for p in self.parameters:
-            p.requires_grad_(False)
+            p.requires_grad = False
 
     def __exit__(self, *_: object) -> None:
         for p in self.parameters:
-            p.requires_grad_(True)
+            p.requires_grad = True
 
 
 class TrainStep:
@@ -146,12 +146,18 @@ class TrainStep:
         batch = self._raw_batch()
         if first and self._ended:
             self.counters.epoch, self.counters.epoch_step, self._ended = self.counters.epoch + self._ended, 0, 0
-        found = {k: v.to(self.device, non_blocking=True) for k, v in batch.items() if isinstance(v, Tensor)}
+        device = self.device
+        # a `to` that has nothing to do costs as much as a small loss
+        found = {
+            k: v if v.device == device else v.to(device, non_blocking=True)
+            for k, v in batch.items()
+            if isinstance(v, Tensor)
+        }
         if self.counters.step == 0 and first:
             self._check_batch(found)
         else:
             self.randomness.new_batch()
-        self.counters.batch_size = len(next(iter(found.values()))) if found else 0
+        self.counters.batch_size = next(iter(found.values())).shape[0] if found else 0
         return found
 
     def _raw_batch(self) -> Mapping[str, Tensor]:
@@ -194,7 +200,8 @@ def namespace(step: TrainStep, graph: StepGraph | None = None) -> dict[str, Any]
         "frozen": {n: Frozen(m) for n, m in step.networks.items()}, "no_grad": torch.no_grad,
         "kept_buffers": {n: KeptBuffers(m) for n, m in step.networks.items()},
         "draw": step.randomness.draw, "redraw": step.randomness.redraw, "fetch": step._next_batch,
-        "gradient": gradient, "clip_gradients": clip_gradients, "constant": constant, "unrolled": unrolled,
+        "gradient": gradient, "clip_gradients": clip_gradients, "clear_gradients": clear_gradients,
+        "constant": constant, "unrolled": unrolled,
         "in_parts": partial(in_parts, step.randomness), "schedules": build.schedules(step.experiment, graph),
         "gradient_norm": lambda update, network: gradient_norm(step, update, network),
         "set_hyperparameters": lambda key, counters: set_hyperparameters(step, key, counters),
@@ -229,6 +236,13 @@ def gradient(y: Tensor, x: Tensor, *, create_graph: bool, retain_graph: bool | N
     """``grad(y, x)`` of the language: dy/dx, a non-scalar y summed."""
     total = y if y.dim() == 0 else y.sum()
     return torch.autograd.grad(total, x, create_graph=create_graph, retain_graph=retain_graph or create_graph)[0]
+
+
+def clear_gradients(optimizer: torch.optim.Optimizer) -> None:
+    """``optimizer.zero_grad()`` without its hooks, which cost a small network more than its loss."""
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            p.grad = None
 
 
 def clip_gradients(

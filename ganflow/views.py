@@ -123,6 +123,7 @@ def _reads(phase: Phase | None) -> tuple[object, ...]:
 
 def _phase_rows(graph: StepGraph, phase: Phase, costs: Costs) -> list[Row]:
     rows = [(_head(graph, phase), "", "", "")]
+    width = _label_width(graph, phase)
     for action in phase.actions:
         if isinstance(action, Reuse):
             how = "reused, with its graph" if action.graph else "reused"
@@ -130,9 +131,8 @@ def _phase_rows(graph: StepGraph, phase: Phase, costs: Costs) -> list[Row]:
             rows.append((f"  {_label(graph.nodes[action.node])}", "", how + stale, ""))
         elif isinstance(action, Evaluate) and graph.nodes[action.node].is_statement:
             shape, cost = costs.get((phase.name, action.node), ("", ""))
-            rows.append(
-                (f"  {_label(graph.nodes[action.node])} = {_text(graph, action)}", shape, _mode(graph, action), cost)
-            )
+            label = _label(graph.nodes[action.node]).ljust(width)
+            rows.append((f"  {label} = {_text(graph, action)}", shape, _mode(graph, action), cost))
     roots = {a.node: a for a in phase.evaluations}
     rows += [(_minimize(graph, u, roots.get(u.loss)), "", "", "") for u in phase.updates]
     rows += [(f"  state {c.state} = {_root(graph, c.node, roots.get(c.node))}", "", "", "") for c in phase.commits]
@@ -171,6 +171,12 @@ def _root(graph: StepGraph, name: str, action: Evaluate | None) -> str:
     printer = _PlanPrinter(graph.nodes, {n.id: _label(n) for n in graph.nodes.values()})
     node = graph.nodes[name]
     return _label(node) if node.is_statement else printer.text(name, action)
+
+
+def _label_width(graph: StepGraph, phase: Phase) -> int:
+    """The equal signs of an update stand below each other, as long as its names are of ordinary length."""
+    labels = [_label(graph.nodes[a.node]) for a in phase.evaluations if graph.nodes[a.node].is_statement]
+    return max((len(label) for label in labels if len(label) <= 20), default=0)
 
 
 def _label(node: Node) -> str:

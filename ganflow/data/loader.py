@@ -36,7 +36,8 @@ def loader(
 
     Args:
         dataset: has ``open(split)``, which gives a map-style dataset of dicts, or is one itself (and then
-            is all training data). What is opened may have ``batch(indices)`` for many samples at once.
+            is all training data). What is opened may have ``batch(indices)`` for many samples at once, and
+            ``augment(batch, generator)``, which changes a batch at random.
         split: ``train``, ``val``, ``test`` or whatever else the dataset has.
         batch_size: samples in a batch.
         shuffle: a new order in each epoch; otherwise the order of the dataset.
@@ -103,9 +104,12 @@ class Batches:
 
     def epoch(self, number: int, *, start: int = 0) -> Iterator[Batch]:
         """The batches of epoch ``number`` from batch ``start`` on; does not count as an ``iter()``."""
-        for batch in self._fetched(number, self.order(number)[start:]):
+        augment = getattr(self.samples, "augment", None)
+        for place, batch in enumerate(self._fetched(number, self.order(number)[start:]), start):
             if isinstance(batch, GanflowError):
                 raise batch
+            if augment is not None:
+                batch = augment(batch, self._generator(f"augment/{place}", number))
             yield {name: to_float(_moved(value, self.device)) for name, value in batch.items()}
 
     def order(self, epoch: int) -> list[list[int]]:
@@ -131,6 +135,24 @@ class Batches:
         text = f"{self.seed}/{self.split}/{purpose}/{epoch}"
         digest = hashlib.sha256(text.encode()).digest()
         return torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
+
+
+def some(dataset: Any, split: str, count: int, *, device: str | torch.device = "cpu") -> Batch:
+    """``some(earth(), "val", 8)``: that many samples, or all of a smaller split, evenly spread; always the same."""
+    samples = _opened(dataset, split)
+    if len(samples) == 0:
+        raise GanflowError(f"split `{split}` has no samples", code="empty-split")
+    count = min(count, len(samples))
+    found = _Fetch(samples)[[i * len(samples) // count for i in range(count)]]
+    if isinstance(found, GanflowError):
+        raise found
+    return {name: to_float(_moved(value, torch.device(device))) for name, value in found.items()}
+
+
+def held_out(dataset: Any) -> str:
+    """The split that samples and metrics are made on: ``val``, else ``test``, else what there is."""
+    known = splits(dataset)
+    return next((name for name in ("val", "test") if name in known), known[0])
 
 
 def to_float(value: Any) -> Any:

@@ -39,7 +39,8 @@ class MLPGAN:
         """Both updates on one batch; the losses are 0-d tensors without a graph."""
         fake = self.G(z)
 
-        loss_D = bce(self.D(real), 1.0) + bce(self.D(fake.detach()), 0.0)
+        loss_real, loss_fake = bce(self.D(real), 1.0), bce(self.D(fake.detach()), 0.0)
+        loss_D = loss_real + loss_fake
         self.D_optimizer.zero_grad(set_to_none=True)
         loss_D.backward()
         self.D_optimizer.step()
@@ -54,7 +55,8 @@ class MLPGAN:
         for parameter in self.D_parameters:
             parameter.requires_grad = True
 
-        losses = {"loss/D": loss_D.detach(), "loss/G": loss_G.detach()}
+        losses = {"loss/D_real": loss_real.detach(), "loss/D_fake": loss_fake.detach(), "loss/D": loss_D.detach()}
+        losses["loss/G"] = loss_G.detach()
         if self.log_gradients:
             losses["grad_norm/D"] = norm_of_gradients(self.D_parameters)
             losses["grad_norm/G"] = norm_of_gradients(self.G_parameters)

@@ -1,0 +1,218 @@
+"""The command line: one thin function per command. What it calls is imported when it runs.
+
+ganflow run experiments/pix2pix.gin --set "lambda_A = 10"
+
+Exit status: 0; 1 the run failed; 2 the input is wrong; 130 and 143 interrupted. An error is one message on stderr.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ganflow.errors import GanflowError
+
+PROGRAM = "GANFLOW_PROGRAM"  # what the user typed, where a script stands before this one
+DEBUG = "--debug"
+
+app = typer.Typer(
+    help="Train GANs and other loops with several networks and optimizers, declared in a gin file.",
+    epilog="ganflow COMMAND --help says more. --debug, anywhere, shows the traceback of an error.",
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+)  # fmt: skip
+
+Config = Annotated[list[Path], typer.Argument(help="Gin files; later ones override earlier ones.", metavar="CONFIG...")]
+Set = Annotated[
+    list[str], typer.Option("--set", metavar="NAME=VALUE", help="Override a binding, in gin's syntax; may be repeated.")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Warnings are errors.")]
+RunDir = Annotated[Path, typer.Argument(help="A run's directory.", metavar="RUN")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+
+
+def main() -> None:
+    """The console script."""
+    arguments = [a for a in sys.argv[1:] if a != DEBUG]
+    app(args=arguments, prog_name=program())
+
+
+def program() -> str:
+    """The command as the user typed it."""
+    return os.environ.get(PROGRAM, "ganflow")
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """A command whose errors are one message and an exit status."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            function(*args, **kwargs)
+            sys.stdout.flush()
+        except (typer.Exit, SystemExit):
+            raise
+        except GanflowError as error:
+            _fail(str(error), error.status, error)
+        except KeyboardInterrupt as error:
+            _fail("interrupted", 130, error)
+        except BrokenPipeError:  # `ganflow plan ... | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except Exception as error:
+            cause = error.__cause__ or error
+            _fail(f"error[internal]: {type(cause).__name__}: {cause}\n"
+                  f"  this is a bug in ganflow; {DEBUG} shows where it happened", 1, error)  # fmt: skip
+
+    return app.command()(run)
+
+
+def _fail(message: str, status: int, error: BaseException) -> None:
+    if DEBUG in sys.argv:
+        raise error
+    print(message, file=sys.stderr)
+    raise typer.Exit(status)
+
+
+@command
+def run(
+    config: Config,
+    set_: Set = [],  # noqa: B006 - typer copies it
+    name: Annotated[str | None, typer.Option(help="Of the run's directory.  [default: the gin file's name]")] = None,
+    runs: Annotated[Path, typer.Option(help="Where runs lie.")] = Path("runs"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete a run of this name first.")] = False,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None,
+    strict: Strict = False,
+) -> None:
+    """Train an experiment: losses, samples, metrics and weights go to runs/NAME."""
+    from ganflow.config import load
+    from ganflow.rundir import unique_name
+    from ganflow.trainer import Trainer, ending
+
+    experiment = load(config, [*set_, *([f"Trainer.device = {device!r}"] if device else [])])
+    given = runs / (name or experiment.name)
+    place = given if name or overwrite else unique_name(runs, experiment.name)
+    with terminated():
+        result = Trainer(experiment, place, overwrite=overwrite, strict=strict).fit()
+    print(ending(result, program()))
+
+
+@contextlib.contextmanager
+def terminated() -> Any:
+    """SIGTERM ends a run as Ctrl-C does, with status 143."""
+
+    def stop(*_: object) -> None:
+        raise SystemExit(143)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@command
+def plan(
+    config: Config,
+    set_: Set = [],  # noqa: B006
+    shapes: Annotated[bool, typer.Option("--shapes/--no-shapes", help="Shapes and cost, from meta tensors.")] = True,
+    strict: Strict = False,
+) -> None:
+    """Print the step graph: what is evaluated, detached, frozen, reused and stepped, and what it costs."""
+    from ganflow.config import load
+    from ganflow.inspection import inspect, refuse
+
+    inspection = inspect(load(config, set_), shapes=shapes)
+    print(inspection.plan)
+    _warn(inspection.findings)
+    refuse(inspection.findings, strict=strict)
+
+
+@command
+def source(config: Config, set_: Set = []) -> None:  # noqa: B006
+    """Print the Python that a training step runs."""
+    from ganflow.config import load
+    from ganflow.scheduler import schedule
+
+    print(schedule(load(config, set_)).source, end="")
+
+
+@command
+def check(config: Config, set_: Set = [], strict: Strict = False) -> None:  # noqa: B006
+    """Find what is wrong or suspicious in an experiment, without running it."""
+    from ganflow.config import load
+    from ganflow.inspection import inspect
+
+    findings = inspect(load(config, set_)).findings
+    for finding in findings:
+        print(finding)
+    counts = {level: sum(f.level == level for f in findings) for level in ("error", "warning", "note")}
+    print(", ".join(f"{n} {level}{'s' * (n != 1)}" for level, n in counts.items()))
+    if counts["error"] or (strict and counts["warning"]):
+        raise typer.Exit(2)
+
+
+@command
+def data(
+    name: Annotated[str, typer.Argument(help="A dataset such as earth, or a gin file.")],
+    set_: Set = [],  # noqa: B006
+    preview: Annotated[Path | None, typer.Option(help="Write a grid of samples to this PNG.")] = None,
+    split: Annotated[str, typer.Option(help="Of the preview.")] = "train",
+    count: Annotated[int, typer.Option(min=1, help="Samples in the preview.")] = 8,
+) -> None:
+    """Make a dataset's files if they are not there, say what is in it, show some of it."""
+    from ganflow.datasets import describe, named
+
+    dataset = named(name, set_)
+    print(describe(dataset))
+    if preview is not None:
+        from ganflow.data.preview import preview as write
+
+        print(write(dataset, preview, split=split, count=count))
+
+
+@command
+def sample(
+    run: RunDir,
+    folder: Annotated[Path | None, typer.Argument(help="Images to translate; none: a split of the data.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the PNGs go.  [default: RUN/translated or RUN/SPLIT]")] = None,
+    value: Annotated[str | None, typer.Option(help="Which value of the experiment, such as fake_B.")] = None,
+    split: Annotated[str, typer.Option(help="Of the data, where no folder is given.")] = "test",
+    count: Annotated[int | None, typer.Option(min=1, help="No more samples than these.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Use a run: translate a folder of images, or the test split with its metrics."""
+    from ganflow.sampling import open_run, sample_split, translate
+
+    opened = open_run(run, device=device)
+    if folder is not None:
+        written = translate(opened, folder, out or run / "translated", value=value)
+        print(f"{len(written)} images in {out or run / 'translated'}")
+        return
+    written, metrics = sample_split(opened, split, out or run / split, value=value, count=count)
+    print(f"{len(written) - 1} images of split {split} and grid.png in {out or run / split}")
+    if metrics:
+        print("  ".join(f"{k} {v:.4g}" for k, v in metrics.items()))
+
+
+@command
+def tensorboard(
+    runs: Annotated[list[Path] | None, typer.Argument(help="Runs, or directories of runs.  [default: runs]")] = None,
+    port: Annotated[int, typer.Option(help="0 chooses a free one.", min=0, max=65535)] = 6006,
+) -> None:
+    """Start TensorBoard on these runs, reachable from this machine only, and print its address."""
+    from ganflow.board import serve
+
+    serve(runs or [Path("runs")], port=port)
+
+
+def _warn(findings: Any) -> None:
+    for finding in findings:
+        if finding.level != "error":
+            print(finding, file=sys.stderr)

@@ -1,0 +1,80 @@
+"""All that can be known before anything runs: the step graph, its shapes and cost, and every finding.
+
+inspection = inspect(ganflow.load("experiments/pix2pix.gin"))
+print(inspection.plan)
+for finding in inspection.findings:
+    print(finding)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ganflow.build import optimizer
+from ganflow.checks import raise_first_error
+from ganflow.cost import Cost, cost_cells, cost_footer, measure
+from ganflow.errors import GanflowError
+from ganflow.experiment import Diagnostic, Experiment
+from ganflow.graph import StepGraph
+from ganflow.scheduler import build
+from ganflow.settings import settings_of
+from ganflow.step import Counters
+from ganflow.unused import unused
+from ganflow.validation import check_values
+from ganflow.views import plan_text
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What :func:`inspect` found.
+
+    Args:
+        graph: the step graph.
+        cost: shapes and FLOPs, empty without ``shapes``.
+        findings: errors, warnings and notes, in this order.
+    """
+
+    graph: StepGraph
+    cost: Cost
+    findings: tuple[Diagnostic, ...]
+
+    @property
+    def plan(self) -> str:
+        """The plan with shapes and cost, as ``ganflow plan`` prints it."""
+        return plan_text(self.graph, cost_cells(self.graph, self.cost), cost_footer(self.cost))
+
+
+def inspect(experiment: Experiment, *, shapes: bool = True) -> Inspection:
+    """Schedule, measure on meta tensors, and collect what is wrong, suspicious or odd.
+
+    Raises:
+        GanflowError: what makes a step graph impossible, such as an unknown name.
+    """
+    check_values(experiment, settings_of(experiment))
+    graph = build(experiment)
+    check_optimizers(experiment, graph)
+    cost = measure(experiment, graph) if shapes else Cost()
+    found = [*graph.diagnostics, *cost.errors, *unused(experiment)]
+    order = ("error", "warning", "note")
+    return Inspection(graph, cost, tuple(sorted(found, key=lambda f: order.index(f.level))))
+
+
+def check_optimizers(experiment: Experiment, graph: StepGraph) -> None:
+    """Make each on a parameter of no size: ``Adam.lr = 'fast'`` is found without building a network."""
+    for name in dict.fromkeys(n for u in graph.updates for n in u.steps):
+        declared = experiment.networks[name].optimizer
+        if declared is not None:
+            parameter = torch.nn.Parameter(torch.empty(0, device="meta"))
+            optimizer(experiment, declared, name, [parameter], Counters())
+
+
+def refuse(findings: Sequence[Diagnostic], *, strict: bool = False) -> None:
+    """Raise the first error; with ``strict``, the first warning too."""
+    raise_first_error(findings)
+    for f in findings:
+        if strict and f.level == "warning":
+            raise GanflowError(f.message, location=f.location, code=f.code,
+                               hint=f"{f.hint}\n(a warning, refused because of --strict)".strip())  # fmt: skip

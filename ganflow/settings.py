@@ -1,0 +1,148 @@
+"""What a gin file says about the loop: ``Trainer`` bindings, checked, as a frozen value.
+
+settings = settings_of(experiment)
+settings.steps, settings.batch_size, settings.show       # (2000, 8, ('real_A', 'fake_B', 'real_B'))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ganflow.errors import GanflowError, Location
+from ganflow.experiment import Experiment, Text
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The loop's numbers; intervals are in iterations, and 0 switches one off.
+
+    Args:
+        steps, epochs: how long; what is reached first ends the run.
+        batch_size: samples in a batch.
+        seed: of initialisation, of the order of the data, of every draw, of dropout.
+        device: ``auto`` takes cuda, then mps, then cpu.
+        log_every: between two rows of losses and gradient norms.
+        sample_every, eval_every, checkpoint_every: between two grids, two evaluations, two copies of the weights.
+        show: what a grid shows, column by column; empty: the images of the batch and of the networks.
+        metrics: name -> expression, evaluated on the held-out split.
+        eval_networks: network -> the one that stands in for it when values are shown or measured.
+        samples: rows of a grid.
+        workers: processes that read data ahead.
+    """
+
+    steps: int | None = None
+    epochs: int | None = None
+    batch_size: int = 1
+    seed: int = 0
+    device: str = "auto"
+    log_every: int = 50
+    sample_every: int = 500
+    eval_every: int = 1000
+    checkpoint_every: int = 1000
+    show: tuple[Text, ...] = ()
+    metrics: Mapping[str, Text] = field(default_factory=dict)
+    eval_networks: Mapping[str, str] = field(default_factory=dict)
+    samples: int = 8
+    workers: int = 0
+
+
+def settings_of(experiment: Experiment) -> Settings:
+    """The ``Trainer`` bindings of an experiment.
+
+    Raises:
+        GanflowError: ``type`` for a value that cannot be used, ``no-length`` without steps and epochs, ``not-yet``.
+    """
+    given = dict(experiment.trainer)
+    read = {name: _READERS[name](experiment, name, given[name]) for name in given if name in _READERS}
+    _refuse_later(experiment, given)
+    return Settings(**read)
+
+
+def check_length(experiment: Experiment, settings: Settings) -> None:
+    """A run needs an end."""
+    if settings.steps is None and settings.epochs is None:
+        raise GanflowError(
+            "nothing says how long to train", location=experiment.location, code="no-length",
+            hint="bind Trainer.steps = 2000 or Trainer.epochs = 10",
+        )  # fmt: skip
+
+
+def _refuse_later(experiment: Experiment, given: Mapping[str, object]) -> None:
+    for name, only in (("precision", "float32"), ("compile", False)):
+        if given.get(name, only) != only:
+            raise GanflowError(
+                f"`Trainer.{name} = {given[name]!r}` is part of the language, but this version cannot run it yet",
+                location=_where(experiment, name), hint=f"allowed today: {only!r}", code="not-yet",
+            )  # fmt: skip
+
+
+def _where(experiment: Experiment, name: str) -> Location:
+    return experiment.trainer_where.get(name, experiment.location)
+
+
+def _wrong(experiment: Experiment, name: str, value: object, allowed: str) -> GanflowError:
+    message = f"`Trainer.{name}` is {value!r}; it takes {allowed}"
+    return GanflowError(message, location=_where(experiment, name), code="type")
+
+
+def _whole(least: int, none: bool = False) -> Callable[[Experiment, str, object], int | None]:
+    def read(experiment: Experiment, name: str, value: object) -> int | None:
+        if none and value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise _wrong(experiment, name, value, f"a whole number from {least}{' or None' if none else ''}")
+        return value
+
+    return read
+
+
+def _device(experiment: Experiment, name: str, value: object) -> str:
+    if not isinstance(value, str) or value.split(":")[0] not in DEVICES:
+        raise _wrong(experiment, name, value, "'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'")
+    return value
+
+
+def _text(experiment: Experiment, name: str, value: object) -> Text:
+    return Text(str(value), Location(_where(experiment, name).file, _where(experiment, name).line))
+
+
+def _show(experiment: Experiment, name: str, value: object) -> tuple[Text, ...]:
+    items = (value,) if isinstance(value, str) else value
+    if not isinstance(items, (tuple, list)) or not all(isinstance(v, str) for v in items):
+        raise _wrong(experiment, name, value, "a list of names or expressions, such as ['real_A', 'fake_B']")
+    return tuple(_text(experiment, name, v) for v in items)
+
+
+def _strings(experiment: Experiment, name: str, value: object) -> dict[str, str]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(v, str) for kv in value.items() for v in kv):
+        raise _wrong(experiment, name, value, "a dict of strings")
+    return dict(value)
+
+
+def _metrics(experiment: Experiment, name: str, value: object) -> dict[str, Text]:
+    if isinstance(value, (tuple, list)):
+        value = {v: v for v in value}
+    return {k: _text(experiment, name, v) for k, v in _strings(experiment, name, value).items()}
+
+
+def _eval_networks(experiment: Experiment, name: str, value: object) -> dict[str, str]:
+    found = _strings(experiment, name, value)
+    for network in (*found, *found.values()):
+        if network not in experiment.networks:
+            allowed = f"names of networks ({', '.join(experiment.networks)}); `{network}` is none"
+            raise _wrong(experiment, name, value, allowed)
+    return found
+
+
+_READERS: Mapping[str, Callable[[Experiment, str, object], Any]] = {
+    "steps": _whole(1, none=True), "epochs": _whole(1, none=True), "batch_size": _whole(1), "seed": _whole(0),
+    "device": _device, "log_every": _whole(0), "sample_every": _whole(0), "eval_every": _whole(0),
+    "checkpoint_every": _whole(0), "show": _show, "metrics": _metrics, "eval_networks": _eval_networks,
+    "samples": _whole(1), "workers": _whole(0),
+}  # fmt: skip

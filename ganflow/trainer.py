@@ -1,0 +1,329 @@
+"""The loop: data, step, logs, samples, metrics, weights. It knows nothing about GANs.
+
+result = ganflow.Trainer(ganflow.load("experiments/pix2pix.gin"), run_dir="runs/pix2pix").fit()
+result.metrics["psnr"], result.picture
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganflow import build, images, rundir
+from ganflow.data.loader import Batches, loader
+from ganflow.data.progress import say
+from ganflow.display import Display, clock, display
+from ganflow.errors import GanflowError
+from ganflow.experiment import Experiment, Text, gin_text
+from ganflow.files import write_whole
+from ganflow.graph import edges
+from ganflow.inspection import Inspection, inspect, refuse
+from ganflow.logs import Averages, Logs
+from ganflow.settings import Settings, check_length, settings_of
+from ganflow.step import TrainStep
+from ganflow.validation import Validation
+
+WEIGHTS, SAMPLES = "weights.pt", "samples"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run leaves.
+
+    Args:
+        run_dir: where all of it lies.
+        steps: iterations done.
+        seconds: how long it took, set-up left out.
+        metrics: of the last evaluation, by name.
+        picture: the last grid of samples.
+    """
+
+    run_dir: Path
+    steps: int
+    seconds: float
+    metrics: Mapping[str, float]
+    picture: Path | None
+
+
+class Trainer:
+    """One run of an experiment.
+
+        Trainer(experiment, run_dir="runs/baseline").fit()
+
+    Args:
+        experiment: from ``ganflow.load``; its ``Trainer`` bindings say how long, on which data, how often to log.
+        run_dir: made by :meth:`fit`; by default ``runs/NAME``, or ``runs/NAME-2`` where that is taken.
+        overwrite: delete a run that is there first; never anything else.
+        data: a dataset in place of the one that the experiment names.
+        networks: modules in place of those that gin would build, by name.
+        strict: warnings are errors.
+        progress: show on stdout how far it is.
+
+    Raises:
+        GanflowError: from :meth:`fit`: before anything is written where the experiment cannot run; status 1
+            where the run fails on its way, such as on a full disk.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        run_dir: str | Path | None = None,
+        *,
+        overwrite: bool = False,
+        data: Any = None,
+        networks: Mapping[str, nn.Module] | None = None,
+        strict: bool = False,
+        progress: bool = True,
+    ) -> None:
+        self.experiment, self.overwrite, self.strict, self.progress = experiment, overwrite, strict, progress
+        self.run_dir = Path(run_dir) if run_dir is not None else rundir.unique_name("runs", experiment.name)
+        self.data, self.given_networks = data, networks
+        self.settings: Settings = settings_of(experiment)
+
+    def fit(self) -> Result:
+        """Train to the end. An interrupted run keeps its weights and everything that was logged."""
+        check_length(self.experiment, self.settings)
+        inspection = inspect(self.experiment)
+        refuse(inspection.findings, strict=self.strict)
+        rundir.check_free(self.run_dir, overwrite=self.overwrite)
+        data = self.data if self.data is not None else dataset(self.experiment)
+        device = choose_device(self.settings.device)
+        settings = replace(self.settings, show=self.settings.show or default_show(self.experiment, inspection))
+        for finding in inspection.findings:
+            say(str(finding))
+        torch.manual_seed(settings.seed)
+        batches = Timed(training_batches(data, settings, device))
+        step = TrainStep(
+            self.experiment, batches, networks=self.given_networks, batches_per_epoch=len(batches), device=device
+        )
+        validation = Validation(step, data, settings)
+        validation.rehearse()
+        rundir.create(
+            self.run_dir, config=gin_text(self.experiment), plan=inspection.plan + "\n", source=step.source.text,
+            environment=rundir.environment(device=str(device)), overwrite=self.overwrite,
+        )  # fmt: skip
+        total = run_length(settings, len(batches))
+        with Logs(self.run_dir) as logs, display(self.experiment.name, total, shown=self.progress) as shown:
+            write_texts(logs, self.run_dir)
+            many = f"{len(batches.batches.samples)} training samples, batches of {settings.batch_size}"
+            shown.say(f"{self.run_dir}: {total} iterations on {device}; {many}")
+            return Loop(self.run_dir, settings, step, batches, validation, logs, shown, total).run()
+
+
+class Timed:
+    """Batches, and the seconds that the loop waited for them."""
+
+    def __init__(self, batches: Batches) -> None:
+        self.batches, self.seconds = batches, 0.0
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Mapping[str, Tensor]]:
+        source = iter(self.batches)
+        while True:
+            start = time.perf_counter()
+            batch = next(source, None)
+            self.seconds += time.perf_counter() - start
+            if batch is None:
+                return
+            yield batch
+
+
+class Loop:
+    """A run on its way; lives for one call of :meth:`Trainer.fit`."""
+
+    def __init__(
+        self, run_dir: Path, settings: Settings, step: TrainStep, batches: Timed, validation: Validation,
+        logs: Logs, shown: Display, total: int,
+    ) -> None:  # fmt: skip
+        self.run_dir, self.settings, self.step, self.batches = run_dir, settings, step, batches
+        self.validation, self.logs, self.shown, self.total = validation, logs, shown, total
+        self.averages, self.metrics = Averages(), dict[str, float]()
+        self.picture: Path | None = None
+        self.start = self.since = time.perf_counter()
+        self.reported, self.warned = 0, False
+
+    def run(self) -> Result:
+        """Iterate to the end."""
+        try:
+            self.sample()
+            while self.step.counters.step < self.total:
+                self.iteration()
+            self.evaluate()
+        except (KeyboardInterrupt, SystemExit):
+            self.save_weights()
+            self.shown.say(
+                f"interrupted at step {self.step.counters.step}; the weights are in {self.run_dir / WEIGHTS}"
+            )
+            raise
+        self.sample()
+        self.save_weights()
+        self.logs.flush()
+        seconds = time.perf_counter() - self.start
+        return Result(self.run_dir, self.step.counters.step, seconds, self.metrics, self.picture)
+
+    def iteration(self) -> None:
+        """One iteration, and whatever is due after it."""
+        due = self.step.counters.step + 1
+        report = due in (1, self.total) or self.due(self.settings.log_every, due)
+        logs = self.step(log_gradients=report)
+        self.averages.add(logs)
+        self.shown.advance()
+        if report:
+            self.report({k: float(v) for k, v in logs.items() if not isinstance(v, Tensor)})
+        if due < self.total:
+            for every, action in (
+                (self.settings.sample_every, self.sample), (self.settings.eval_every, self.evaluate),
+                (self.settings.checkpoint_every, self.save_weights),
+            ):  # fmt: skip
+                if self.due(every, due):
+                    action()
+
+    @staticmethod
+    def due(every: int, step: int) -> bool:
+        return bool(every) and step % every == 0
+
+    def report(self, weights: Mapping[str, float]) -> None:
+        """The means since the last report; here, and only here, the host waits for the device."""
+        means = self.averages.means()
+        now, count = time.perf_counter(), self.step.counters.step - self.reported
+        times = {
+            "time/step": (now - self.since) / count,
+            "time/data": self.batches.seconds / count,
+            "time/images_per_second": count * self.settings.batch_size / (now - self.since),
+        }
+        self.logs.scalars(self.step.counters.step, {**means, **weights, **self.step.hyperparameters(), **times})
+        losses = {k.removeprefix("loss/"): v for k, v in means.items() if k.startswith("loss/")}
+        self.shown.report(losses, updates=[u.name for u in self.step.graph.updates])
+        self.warn_of(losses)
+        self.reported, self.since, self.batches.seconds = self.step.counters.step, time.perf_counter(), 0.0
+
+    def warn_of(self, losses: Mapping[str, float]) -> None:
+        bad = [name for name, value in losses.items() if not math.isfinite(value)]
+        if bad and not self.warned:
+            self.warned = True
+            self.shown.say(f"warning: {', '.join(bad)} not finite at step {self.step.counters.step}; "
+                           "a smaller lr or clip_norm may help")  # fmt: skip
+
+    def sample(self) -> None:
+        """The grid at the fixed inputs, as a file and in TensorBoard."""
+        import numpy as np
+
+        with self.uncounted():
+            columns = self.validation.columns()
+            if not columns:
+                return
+            picture = images.grid(columns)
+            path = self.run_dir / SAMPLES / f"{self.step.counters.step:06}.png"
+            self.picture = images.save(picture, path, status=1)
+            self.logs.images(self.step.counters.step, f"images/{self.validation.split}", np.asarray(picture))
+
+    def evaluate(self) -> None:
+        """The metrics on the held-out split."""
+        with self.uncounted():
+            self.metrics = self.validation.metrics()
+            if self.metrics:
+                self.logs.scalars(self.step.counters.step, {f"metric/{k}": v for k, v in self.metrics.items()})
+
+    def save_weights(self) -> None:
+        """The weights of all networks, whole or not at all."""
+        with self.uncounted():
+            save_weights(self.run_dir / WEIGHTS, self.step)
+
+    @contextlib.contextmanager
+    def uncounted(self) -> Iterator[None]:
+        """What happens inside is no part of the time of a step."""
+        start = time.perf_counter()
+        yield
+        self.since += time.perf_counter() - start
+
+
+def dataset(experiment: Experiment, *, prepare: bool = True) -> Any:
+    """The object bound to ``Trainer.data``, its files made if they are not there."""
+    reference = experiment.trainer.get("data")
+    if reference is None:
+        raise GanflowError(
+            "there is no data to train on", location=experiment.location, code="no-data",
+            hint="bind a dataset: Trainer.data = @earth()",
+        )  # fmt: skip
+    with build.configured(experiment):
+        data = build.value(reference)
+    if prepare and hasattr(data, "prepare"):
+        data.prepare()
+    return data
+
+
+def choose_device(wanted: str) -> torch.device:
+    """``auto``: cuda, then mps, then cpu. One that is not there is an error."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted == "auto":
+        return torch.device(next(name for name, is_there in there.items() if is_there))
+    if not there.get(wanted.split(":")[0], False):
+        known = ", ".join(name for name, is_there in there.items() if is_there)
+        raise GanflowError(f"the device {wanted!r} is not there", hint=f"this machine has: {known}", code="no-device")
+    return torch.device(wanted)
+
+
+def training_batches(data: Any, settings: Settings, device: torch.device) -> Batches:
+    """The training split, shuffled anew each epoch; a last batch that is not full is left out."""
+    return loader(
+        data, "train", batch_size=settings.batch_size, shuffle=True, seed=settings.seed, drop_last=True, device=device,
+        workers=settings.workers,
+    )  # fmt: skip
+
+
+def run_length(settings: Settings, batches_per_epoch: int) -> int:
+    """In iterations: what is reached first."""
+    by_epochs = settings.epochs * batches_per_epoch if settings.epochs is not None else math.inf
+    return int(min(settings.steps if settings.steps is not None else math.inf, by_epochs))
+
+
+def default_show(experiment: Experiment, inspection: Inspection) -> tuple[Text, ...]:
+    """The images of the batch and those that networks made of them, in the order in which they are read."""
+    found: dict[str, Text] = {}
+    nodes = inspection.graph.nodes
+    for (_, name), value in inspection.cost.values.items():
+        for edge in edges(nodes, name):
+            field = (experiment.fields or {}).get(nodes[edge.source].target)
+            if nodes[edge.source].kind == "field" and field is not None and len(field.shape or ()) == 3:
+                found.setdefault(field.name, Text(field.name, nodes[name].location))
+        shape = value.shape.split("×")
+        if nodes[name].kind == "call" and nodes[name].name and len(shape) == 4 and shape[1] == "3":
+            found.setdefault(name, Text(name, nodes[name].location))
+    return tuple(found.values())
+
+
+def save_weights(path: Path, step: TrainStep) -> None:
+    """``torch.load(path)["networks"]["G"]`` is a state dict."""
+    held = io.BytesIO()
+    torch.save({"networks": {n: m.state_dict() for n, m in step.networks.items()}, "step": step.counters.step}, held)
+    write_whole(path, held.getbuffer(), status=1)
+
+
+def write_texts(logs: Logs, run_dir: Path) -> None:
+    """Under TensorBoard's Text: what ran."""
+    files = rundir.load(run_dir)
+    logs.text("config", files.config)
+    logs.text("plan", files.plan)
+    logs.text("source", files.source)
+
+
+def ending(result: Result, command: str = "ganflow") -> str:
+    """What a run says last: where its pictures are, its metrics, and how to look at it."""
+    metrics = "  ".join(f"{name} {value:.4g}" for name, value in result.metrics.items())
+    lines = {
+        "pictures": str(result.picture) if result.picture else "", "metrics": metrics,
+        "weights": str(result.run_dir / WEIGHTS), "look": f"{command} tensorboard {result.run_dir}",
+    }  # fmt: skip
+    done = f"{result.run_dir}: {result.steps} iterations in {clock(result.seconds)}"
+    return "\n".join([done, *(f"  {name:<9} {text}" for name, text in lines.items() if text)])
