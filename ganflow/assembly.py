@@ -103,8 +103,6 @@ class Idle:
 
     def step(self) -> None: ...
 
-    def zero_grad(self) -> None: ...
-
     def state_dict(self) -> dict[str, Any]:
         return {}
 

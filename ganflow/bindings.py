@@ -11,7 +11,7 @@ from typing import Any
 
 from gin import config as gin_config
 
-from ganflow.errors import GanflowError
+from ganflow.errors import GanflowError, did_you_mean
 from ganflow.experiment import Reference
 from ganflow.ginfile import Line
 
@@ -51,3 +51,14 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: plain(v) for k, v in value.items()}
     return value
+
+
+def check_macros(lines: Iterable[Line], table: Table) -> None:
+    """Every ``%name`` is defined."""
+    for line in lines:
+        try:
+            plain(line.value)
+        except GanflowError as error:
+            name = error.message.split("`")[1].lstrip("%")
+            hint = did_you_mean(name, table.macros)
+            raise GanflowError(error.message, location=line.location, code=error.code, hint=hint) from None

@@ -19,7 +19,7 @@ from typing import Any
 from gin import config as gin_config
 
 from ganflow import components
-from ganflow.bindings import Table, plain
+from ganflow.bindings import Table, check_macros, plain
 from ganflow.errors import GanflowError, Location, did_you_mean
 from ganflow.experiment import (
     COUNTERS,
@@ -62,7 +62,7 @@ def _experiment(name: str, paths: Sequence[Any], text: str | None, overrides: Se
 
 def _declared(name: str, reading: Reading) -> Experiment:
     table = Table(reading.lines)
-    _check_macros(reading.lines, table)
+    check_macros(reading.lines, table)
     networks = {scope: _network(table, scope) for scope in table.scopes("Network")}
     updates = {scope: _update(table, scope, networks) for scope in table.scopes("Update")}
     states = {scope: _state(table, scope) for scope in table.scopes("State")}
@@ -86,16 +86,6 @@ def _declared(name: str, reading: Reading) -> Experiment:
         diagnostics=tuple(_redefined(reading.lines)),
         location=Location(reading.files[0] if reading.files else "<string>", 1),
     )
-
-
-def _check_macros(lines: Iterable[Line], table: Table) -> None:
-    for line in lines:
-        try:
-            plain(line.value)
-        except GanflowError as error:
-            name = error.message.split("`")[1].lstrip("%")
-            hint = did_you_mean(name, table.macros)
-            raise GanflowError(error.message, location=line.location, code=error.code, hint=hint) from None
 
 
 def _text(line: Line) -> Text:

@@ -25,6 +25,7 @@ from ganflow.experiment import Diagnostic, Experiment
 from ganflow.graph import StepGraph
 from ganflow.meta import Flops
 from ganflow.running import compile_step
+from ganflow.scheduler import plan
 from ganflow.step import TrainStep, namespace
 
 _UNTRACEABLE = ("meta tensor", "'Meta' backend", "meta device", "data-dependent", "FakeTensor")
@@ -77,6 +78,7 @@ def measure(experiment: Experiment, graph: StepGraph, *, batch_size: int | None 
         f.name: torch.empty((size, *(f.shape or ())), dtype=getattr(torch, f.dtype), device="meta")
         for f in experiment.fields.values()
     }
+    graph = plan(graph, {c.name: True for c in graph.conditions})  # nothing can be decided on meta tensors
     declared = (n for n in graph.networks if not experiment.networks[n].derived)
     networks = {n: build.network(experiment, n, device="meta") for n in declared}
     parameters: dict[str, int] = {}
@@ -113,8 +115,7 @@ def _run(step: TrainStep, graph: StepGraph, *, textbook: bool) -> tuple[dict[tup
         nonlocal seen
         spent, seen = counter.total - seen, counter.total
         update = first.get(phase, phase)
-        if spent or update in updates:
-            updates[update] = updates.get(update, 0) + spent
+        updates[update if update in updates else next(iter(updates))] += spent
         if node != "backward":
             values[phase, node] = Value(shape_of(value), spent)
 
@@ -125,8 +126,8 @@ def _run(step: TrainStep, graph: StepGraph, *, textbook: bool) -> tuple[dict[tup
     run = compile_step(graph, generate(graph, observe=True, textbook=textbook), space)
     with counter:
         run(step._next_batch(first=True), step.counters, False)
-    for network in step.networks.values():
-        network.zero_grad()
+    for parameter in (p for network in step.networks.values() for p in network.parameters()):
+        parameter.grad = None
     return values, updates
 
 

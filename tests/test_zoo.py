@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,18 @@ import torch
 import ganflow
 from handwritten.zoo.cases import CASES, loop
 from handwritten.zoo.common import Draws, difference, result
+from zoo_networks import known
 
 ZOO = Path(__file__).parent / "zoo"
 PROGRAMS = tuple(CASES)
+
+
+@pytest.fixture(autouse=True)
+def names() -> Iterator[None]:
+    with known():
+        yield
+
+
 VARIANTS = pytest.mark.parametrize("stateful", [False, True], ids=["plain", "stateful"])
 
 
