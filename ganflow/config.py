@@ -282,9 +282,21 @@ def _fields(trainer: Mapping[str, Line]) -> dict[str, Field] | None:
     if not isinstance(declared, Mapping):
         raise GanflowError(
             f"`Trainer.data` is {line.value!r}, which declares no `fields`", location=line.location, code="data",
-            hint="a dataset has `fields`: name -> (shape without batch, dtype, domain)",
+            hint="a dataset has `fields`: name -> shape without batch, such as (3, 64, 64)",
         )  # fmt: skip
-    return {n: Field(n, tuple(f.shape), f.dtype, getattr(f, "domain", "")) for n, f in declared.items()}
+    return {n: _field(n, f, line) for n, f in declared.items()}
+
+
+def _field(name: str, given: Any, line: Line) -> Field:
+    """A shape alone, or an object that says dtype and domain too."""
+    shape = given if isinstance(given, (tuple, list)) else getattr(given, "shape", None)
+    dtype, domain = getattr(given, "dtype", "float32"), getattr(given, "domain", "")
+    if shape is None or not all(isinstance(n, int) for n in shape) or not isinstance(dtype, str):
+        raise GanflowError(
+            f"field `{name}` of {line.value!r} is {given!r}", location=line.location, code="data",
+            hint="give its shape without batch, such as (3, 64, 64), or a ganflow.data.fields.Field",
+        )  # fmt: skip
+    return Field(name, tuple(shape), dtype, domain)
 
 
 def _made(line: Line) -> Any:

@@ -66,3 +66,19 @@ def test_the_example_of_ones_own_modules(tmp_path: Path, monkeypatch: pytest.Mon
     assert "charbonnier(fake_B, real_B)" in found.plan and "Sharpen" not in found.plan
     unused = [f.message for f in found.findings]
     assert all("UNetGenerator" in message for message in unused), "only the U-Net's bindings have lost their network"
+
+
+def test_the_example_of_ones_own_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [mine] = [block for block in blocks("python") if block.startswith("# mydata.py")]
+    (tmp_path / "mydata.py").write_text(mine)
+    (tmp_path / "mine.gin").write_text(
+        f"include '{ROOT}/experiments/pix2pix.gin'\nimport mydata\nTrainer.data = @Stripes()\nTrainer.steps = 2\n"
+        "UNetGenerator.base = 2\nPatchDiscriminator.base = 2\nTrainer.show = []\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    found = command(capsys, "run", "mine.gin")
+    assert found.status == 0, found.err
+    assert "earth.size" in found.err, "what the other dataset was told is not used any more"
+    assert (tmp_path / "runs" / "mine" / "samples" / "000002.png").is_file()
