@@ -65,6 +65,11 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
+def interruptible() -> None:
+    """A shell starts what it puts in the background with SIGINT ignored, and so would be what tests start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 # -- what a run leaves ---------------------------------------------------------------------------------------
 
 
@@ -273,7 +278,9 @@ def test_the_next_run_has_a_name_of_its_own(here: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_keeps_its_weights(here: Path, number: int, status: int) -> None:
     arguments = [sys.executable, "-u", "-m", "ganflow", "run", "base.gin", "--set", "Trainer.steps = 100000"]
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=interruptible
+    )
     assert process.stdout is not None
     while not process.stdout.readline().startswith("step 3/"):
         assert process.poll() is None
@@ -363,7 +370,7 @@ def test_what_cannot_be_sampled(run: Path, here: Path, capsys: pytest.CaptureFix
 @pytest.mark.slow
 def test_tensorboard_starts_on_loopback(run: Path) -> None:
     arguments = [sys.executable, "-u", "-m", "ganflow", "tensorboard", str(run), "--port", "0"]
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, preexec_fn=interruptible)
     try:
         assert process.stdout is not None
         address = process.stdout.readline().split()[1]
