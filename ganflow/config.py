@@ -19,7 +19,7 @@ from typing import Any
 from gin import config as gin_config
 
 from ganflow import components
-from ganflow.bindings import Table, check_macros, plain
+from ganflow.bindings import Table, check_macros, check_numbers, plain
 from ganflow.errors import GanflowError, Location, did_you_mean
 from ganflow.experiment import (
     COUNTERS,
@@ -63,6 +63,7 @@ def _experiment(name: str, paths: Sequence[Any], text: str | None, overrides: Se
 def _declared(name: str, reading: Reading) -> Experiment:
     table = Table(reading.lines)
     check_macros(reading.lines, table)
+    check_numbers(reading.lines)
     networks = {scope: _network(table, scope) for scope in table.scopes("Network")}
     updates = {scope: _update(table, scope, networks) for scope in table.scopes("Update")}
     states = {scope: _state(table, scope) for scope in table.scopes("State")}
