@@ -1,0 +1,151 @@
+"""The gradient probe: which term really gives which network a gradient, measured, beside what the plan says.
+
+    found = probe(step)               # before the first iteration, or between two
+    print(found)                      # the matrix, term × network
+    found.findings                    # leaks and starvation are errors, an exact zero is a warning
+
+No static analysis sees a ``.data`` in a module, a detach in a hook, a head that no output uses. So one real iteration
+runs, the generated step on the batch that comes next, every condition met, optimizers stepping; before each backward
+pass every term of the update is differentiated by itself, unweighted, with respect to the parameters of every network,
+frozen and cut as the generated code leaves them. Then all is put back (``keeping.py``): training goes on as if nothing
+had been. What an update runs several times is measured in its first run; a new batch within the iteration is the same
+batch again, because data cannot be rewound.
+
+It costs an iteration, and a backward pass more for each term: about two iterations, and a copy of the weights.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ganflow.codegen import generate, generate_values
+from ganflow.errors import GanflowError
+from ganflow.experiment import Diagnostic
+from ganflow.findings import findings
+from ganflow.gradients import Recorder
+from ganflow.graph import StepGraph
+from ganflow.keeping import kept
+from ganflow.matrix import LEGEND, Measured, Row
+from ganflow.reach import host_tests
+from ganflow.running import Counters, compile_function, compile_step
+from ganflow.scheduler import plan
+from ganflow.step import TrainStep, namespace
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What was measured.
+
+    Args:
+        iteration: how many were done before it.
+        dead: parameters whose gradient is exactly zero from every term, as ``G.layers.0.bias``.
+        findings: errors first.
+    """
+
+    iteration: int
+    networks: tuple[str, ...]
+    rows: tuple[Row, ...]
+    dead: tuple[str, ...] = ()
+    findings: tuple[Diagnostic, ...] = ()
+
+    @property
+    def zeros(self) -> tuple[str, ...]:
+        """What was exactly zero and should not stay so: ``G_GAN of update G in G``, ``G.layers.0.bias``."""
+        cells = [f"{r.term} of update {r.update} in {n}" for r in self.rows for n, c in r.cells.items()
+                 if c.must and c.kind == "zero"]  # fmt: skip
+        return (*cells, *self.dead)
+
+    def __str__(self) -> str:
+        """The matrix."""
+        head = ["update / term", *self.networks]
+        body = [[f"{r.update} / {r.term}", *(str(r.cells[n]) for n in self.networks)] for r in self.rows]
+        widths = [max(len(line[i]) for line in (head, *body)) for i in range(len(head))]
+        lines = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in (head, *body)]
+        when = "before the first iteration" if not self.iteration else f"after {self.iteration} iterations"
+        return "\n".join([f"gradient of each term, unweighted, {when}: 2-norm in each network", *lines, LEGEND])
+
+
+def probe(step: TrainStep) -> Probe:
+    """Measure term × network on the batch that the next iteration will see; the step is left as it was.
+
+    Raises:
+        GanflowError: the iteration itself fails.
+    """
+    measured = measure(step)
+    rows = tuple(measured.row(update, term) for update in measured.graph.updates for term in update.terms)
+    starved = {(r.update, r.term, n) for r in rows for n, c in r.cells.items() if c.wrong == "starved"}
+    cuts = measure(step, trace=starved).recorder.cuts if starved else {}
+    found = tuple(findings(measured, rows, cuts))
+    return Probe(step.counters.step, tuple(step.networks), rows, tuple(measured.dead()), found)
+
+
+def measure(step: TrainStep, *, trace: set[tuple[str, str, str]] | None = None) -> Measured:
+    """Run the iteration.
+
+    Args:
+        trace: (update, term, network) for which it is looked up where the gradient stops; values are held for it.
+    """
+    graph = plan(step.graph, {c.name: True for c in step.graph.conditions}) if step.graph.conditions else step.graph
+    given = step.first_batch()
+    counters = next_counters(step, next(iter(given.values())).shape[0] if given else 0)
+    recorder = Recorder(graph, step.networks, trace or set())
+
+    def batch() -> dict[str, Tensor]:
+        return {k: v.clone() for k, v in given.items()}  # a module may write to its input
+
+    def fetch() -> dict[str, Tensor]:
+        step.randomness.new_batch()
+        return batch()
+
+    with kept(step):
+        if counters.step:
+            step.randomness.new_batch()
+        else:
+            step._check_batch(given)
+        taken = _taken(step, graph, counters)
+        space = namespace(step) | {"observe": recorder.observe, "fetch": fetch}
+        compile_step(graph, generate(graph, observe=True), space)(batch(), counters, False)
+    locations = {n: step.experiment.networks[n].location for n in step.networks}
+    return Measured(graph, step.networks, step.parameters, recorder, taken, locations)
+
+
+def next_counters(step: TrainStep, size: int) -> Counters:
+    """What the counters will be in the next iteration."""
+    counters = copy.copy(step.counters)
+    counters.batch_size = size
+    if step._ended:
+        counters.epoch, counters.epoch_step = counters.epoch + step._ended, 0
+    return counters
+
+
+def _taken(step: TrainStep, graph: StepGraph, counters: Counters) -> dict[str, bool]:
+    """Which branch this iteration takes, where counters decide it."""
+    tests = host_tests(graph.nodes, {t.node for u in graph.updates for t in u.terms})
+    if not tests:
+        return {}
+    run = compile_function(graph, generate_values(graph, {t: t for t in tests}), namespace(step), "values")
+    return {t: bool(v) for t, v in run({}, counters).items()}
+
+
+def refuse_gradients(found: Probe) -> None:
+    """Raise the errors of a probe as one message, with the matrix."""
+    errors = [f for f in found.findings if f.level == "error"]
+    if errors:
+        first = errors[0]
+        more = [f"and {len(errors) - 1} more, which `ganflow check --probe` shows"] if len(errors) > 1 else []
+        raise GanflowError(
+            first.message, location=first.location, code=first.code,
+            hint="\n".join([first.hint, *more, "", str(found)]),
+        )  # fmt: skip
+
+
+def compared(before: Probe, now: Probe) -> list[str]:
+    """What became of the exact zeros of an earlier probe, as lines to print."""
+    still = [z for z in before.zeros if z in now.zeros]
+    gone = [z for z in before.zeros if z not in now.zeros]
+    lines = [f"warning: still exactly zero after {now.iteration} iterations: the gradient of {z}" for z in still]
+    lines += [f"no longer zero after {now.iteration} iterations: the gradient of {z}" for z in gone]
+    return [*lines, *(str(f) for f in now.findings if f.level == "error")]
