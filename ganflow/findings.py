@@ -21,7 +21,7 @@ def findings(measured: Measured, rows: Sequence[Row], cuts: Mapping[tuple[str, s
     Args:
         cuts: (update, term, network) -> node inside which a gradient stops.
     """
-    terms = [(u, t) for u in measured.graph.updates for t in u.terms]
+    terms = [(u, t) for u in measured.updates for t in u.terms]
     found: list[Diagnostic] = []
     for (update, term), row in zip(terms, rows, strict=True):
         for network, cell in row.cells.items():
@@ -36,7 +36,8 @@ def findings(measured: Measured, rows: Sequence[Row], cuts: Mapping[tuple[str, s
                     found.append(_zero(measured, update, term, network))
     found += _unreached(measured)
     found += _dead(measured)
-    return sorted(found, key=lambda f: f.level != "error")
+    found += _left_out(measured)
+    return sorted(found, key=lambda f: ("error", "warning", "note").index(f.level))
 
 
 def named(measured: Measured, update: UpdatePlan, term: Term) -> str:
@@ -74,7 +75,7 @@ def _starved(
         f"{named(m, update, term)} gives {network} no gradient, and the plan says it does",
         m.graph.nodes[term.node].location,
         f"{place}look there for .data, .detach(), torch.no_grad(), .numpy(), a hook, or a backward that returns None;\n"
-        "a cut that is meant belongs into the gin file: detach(...)",
+        "a cut that is meant belongs into the gin file: detach(...), or frozen(...) for the weights of one call",
     )  # fmt: skip
 
 
@@ -86,12 +87,13 @@ def _place(node: Node) -> str:
 def _not_finite(m: Measured, update: UpdatePlan, term: Term, network: str) -> Diagnostic:
     found = m.gradients(update.name, term.name)
     bad = [m.name(i, network) for i in m.places(network) if (g := found[i]) is not None and not g.finite]
+    forced = f";\n{', '.join(m.forced)} was measured although its condition does not hold yet" if m.forced else ""
     return Diagnostic(
-        "warning" if update.nan_to_num else "error", "gradient-non-finite",
+        "warning" if update.nan_to_num or m.forced else "error", "gradient-non-finite",
         f"the gradient of {named(m, update, term)} in {network} is not finite ({listed(bad)})",
         m.graph.nodes[term.node].location,
         "a root, a logarithm or a division at 0 has such a gradient where its value is still finite: add an eps;\n"
-        "where an update before it has stepped, a smaller lr may help",
+        "where an update before it has stepped, a smaller lr may help" + forced,
     )  # fmt: skip
 
 
@@ -132,3 +134,12 @@ def _dead(m: Measured) -> Iterator[Diagnostic]:
                 m.locations.get(network),
                 "what comes after them starts at zero, is saturated, or has a backward that returns zeros",
             )  # fmt: skip
+
+
+def _left_out(m: Measured) -> Iterator[Diagnostic]:
+    declared = {u.name: u for u in m.graph.updates}
+    for name in (n for n in m.skipped if n in declared):
+        yield Diagnostic(
+            "note", "gradient-unknown", f"the gradients of update {name} were not measured: it cannot run yet",
+            declared[name].location, "its condition does not hold in the first iteration",
+        )  # fmt: skip

@@ -1,6 +1,6 @@
 """Gradients of single terms, taken while a generated step runs.
 
-recorder = Recorder(graph, step.networks, set())
+recorder = Recorder(graph, step.networks)
 ... the step runs with `observe` = recorder.observe ...
 recorder.found["G", "G_GAN"]          # one Gradient, or None, for each of recorder.parameters
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +43,9 @@ class Recorder:
         cuts: (update, term, network) -> node inside which the gradient stops, for those in ``trace``.
     """
 
-    def __init__(self, graph: StepGraph, networks: Mapping[str, nn.Module], trace: set[tuple[str, str, str]]) -> None:
+    def __init__(
+        self, graph: StepGraph, networks: Mapping[str, nn.Module], trace: Set[tuple[str, str, str]] = frozenset()
+    ) -> None:
         held: dict[int, tuple[nn.Parameter, dict[str, str]]] = {}
         for network, module in networks.items():
             for name, p in module.named_parameters():

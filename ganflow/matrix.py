@@ -57,17 +57,33 @@ class Row:
 
 @dataclass(frozen=True)
 class Measured:
-    """Gradients, and what the plan expects of them."""
+    """Gradients, and what the plan expects of them.
+
+    Args:
+        parameters: by update that trains them.
+        taken: node of a host test -> its outcome in this iteration.
+        locations: of the networks.
+        forced: updates and states whose condition does not hold yet, measured all the same.
+        skipped: those that failed when they were forced, and were left out.
+    """
 
     graph: StepGraph
     networks: Mapping[str, nn.Module]
-    parameters: Mapping[str, Sequence[nn.Parameter]]  # by update that trains them
+    parameters: Mapping[str, Sequence[nn.Parameter]]
     recorder: Recorder
     taken: Mapping[str, bool]
-    locations: Mapping[str, Location]  # of the networks
+    locations: Mapping[str, Location]
+    forced: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def updates(self) -> list[UpdatePlan]:
+        """Those that ran."""
+        return [u for u in self.graph.updates if u.name in self.recorder.seen]
 
     def reach(self, update: UpdatePlan, term: Term) -> Reach:
-        group = next((p.updates for p in self.graph.walk() if update in p.updates), (update,))
+        groups = ([*p.updates] for p in self.graph.walk())
+        group = next((g for g in groups if any(u.name == update.name for u in g)), [update])
         others = frozenset(n for u in group for n in u.moves)
         return reach(self.graph.nodes, term.node, frozenset(update.moves), group=others, taken=self.taken)
 
@@ -97,13 +113,16 @@ class Measured:
     def cell(self, update: UpdatePlan, term: Term, network: str, expected: Reach) -> Cell:
         found = self.gradients(update.name, term.name)
         mine = self.trained(update.name, network)
-        must = bool(mine) and network in expected.must
-        there = [g for g in (found[i] for i in self.places(network)) if g is not None]
+        planned = bool(mine) and network in expected.must
+        # which term reaches which part of a network nobody can tell: one term that reaches it is enough
+        others = () if network in update.trains else (self.gradients(update.name, t.name) for t in update.terms)
+        elsewhere = any(g[i] is not None for g in others for i in mine)
         wrong: Literal["", "leak", "starved"] = "leak" if self.leaks(update, term, network, expected) else ""
-        if must and all(found[i] is None for i in mine):
+        if planned and not elsewhere and all(found[i] is None for i in mine):
             wrong = "starved"
+        there = [g for g in (found[i] for i in self.places(network)) if g is not None]
         used = bool(mine) and bool(self.holders(mine) & expected.may)
-        return Cell(_kind(there), total(there), must, used, wrong)
+        return Cell(_kind(there), total(there), planned, used, wrong)
 
     def leaks(self, update: UpdatePlan, term: Term, network: str, expected: Reach) -> list[int]:
         """Parameters that get a gradient although no network that holds them should."""
@@ -132,7 +151,7 @@ class Measured:
     def by_parameter(self) -> Mapping[int, list[Gradient | None]]:
         """Place of a trained parameter -> its gradient from each term of the updates that train it."""
         collected: dict[int, list[Gradient | None]] = {}
-        for update in self.graph.updates:
+        for update in self.updates:
             mine = {id(p) for p in self.parameters[update.name]}
             places = [i for i, p in enumerate(self.recorder.parameters) if id(p) in mine]
             for term in update.terms:

@@ -8,8 +8,9 @@ No static analysis sees a ``.data`` in a module, a detach in a hook, a head that
 runs, the generated step on the batch that comes next, every condition met, optimizers stepping; before each backward
 pass every term of the update is differentiated by itself, unweighted, with respect to the parameters of every network,
 frozen and cut as the generated code leaves them. Then all is put back (``keeping.py``): training goes on as if nothing
-had been. What an update runs several times is measured in its first run; a new batch within the iteration is the same
-batch again, because data cannot be rewound.
+had been. An update whose condition does not hold yet is measured too; where it cannot run yet, it is left out, and a
+note says so. What an update runs several times is measured in its first run. A new batch within the iteration is the
+same batch again, because data cannot be rewound.
 
 It costs an iteration, and a backward pass more for each term: about two iterations, and a copy of the weights.
 """
@@ -17,6 +18,7 @@ It costs an iteration, and a backward pass more for each term: about two iterati
 from __future__ import annotations
 
 import copy
+from collections.abc import Set
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -74,24 +76,46 @@ def probe(step: TrainStep) -> Probe:
     Raises:
         GanflowError: the iteration itself fails.
     """
-    measured = measure(step)
-    rows = tuple(measured.row(update, term) for update in measured.graph.updates for term in update.terms)
+    late = waiting(step)
+    try:
+        measured = measure(step, forced=late)
+    except Exception:
+        if not late:
+            raise
+        measured = measure(step, skipped=late)  # a division by `step`, say: it need not be able to run yet
+    rows = tuple(measured.row(update, term) for update in measured.updates for term in update.terms)
     starved = {(r.update, r.term, n) for r in rows for n, c in r.cells.items() if c.wrong == "starved"}
-    cuts = measure(step, trace=starved).recorder.cuts if starved else {}
+    again = {"forced": measured.forced, "skipped": measured.skipped}
+    cuts = measure(step, trace=starved, **again).recorder.cuts if starved else {}
     found = tuple(findings(measured, rows, cuts))
     return Probe(step.counters.step, tuple(step.networks), rows, tuple(measured.dead()), found)
 
 
-def measure(step: TrainStep, *, trace: set[tuple[str, str, str]] | None = None) -> Measured:
+def waiting(step: TrainStep) -> tuple[str, ...]:
+    """Updates and states whose condition does not hold in the next iteration, as far as that is known before it."""
+    size = len(next(iter(step.first_batch().values()), ()))
+    return tuple(name for name, holds in step._active(next_counters(step, size)).items() if not holds)
+
+
+def measure(
+    step: TrainStep,
+    *,
+    forced: tuple[str, ...] = (),
+    skipped: tuple[str, ...] = (),
+    trace: Set[tuple[str, str, str]] = frozenset(),
+) -> Measured:
     """Run the iteration.
 
     Args:
+        forced, skipped: see :class:`Measured`.
         trace: (update, term, network) for which it is looked up where the gradient stops; values are held for it.
     """
-    graph = plan(step.graph, {c.name: True for c in step.graph.conditions}) if step.graph.conditions else step.graph
+    graph = step.graph
+    if graph.conditions:
+        graph = plan(graph, {c.name: c.name not in skipped for c in graph.conditions})
     given = step.first_batch()
-    counters = next_counters(step, next(iter(given.values())).shape[0] if given else 0)
-    recorder = Recorder(graph, step.networks, trace or set())
+    counters = next_counters(step, len(next(iter(given.values()), ())))
+    recorder = Recorder(graph, step.networks, trace)
 
     def batch() -> dict[str, Tensor]:
         return {k: v.clone() for k, v in given.items()}  # a module may write to its input
@@ -109,7 +133,7 @@ def measure(step: TrainStep, *, trace: set[tuple[str, str, str]] | None = None) 
         space = namespace(step) | {"observe": recorder.observe, "fetch": fetch}
         compile_step(graph, generate(graph, observe=True), space)(batch(), counters, False)
     locations = {n: step.experiment.networks[n].location for n in step.networks}
-    return Measured(graph, step.networks, step.parameters, recorder, taken, locations)
+    return Measured(graph, step.networks, step.parameters, recorder, taken, locations, forced, skipped)
 
 
 def next_counters(step: TrainStep, size: int) -> Counters:

@@ -364,6 +364,51 @@ def test_every_condition_is_met() -> None:
     assert codes(probe(toy_step(text=late, S=hooked()))) == ["gradient-starved"]
 
 
+def test_an_update_that_cannot_run_yet_is_left_out_with_a_note() -> None:
+    """The first iteration must not be refused for what a later one does."""
+    late = TOY.replace("10.0 * G_spec", "G_spec / step").replace("Schedule", "G/Update.when = 'step >= 1'\nSchedule")
+    step = toy_step(text=late)
+    found = probe(step)
+    assert [(f.code, f.level) for f in found.findings] == [("gradient-unknown", "note")]
+    assert {r.update for r in found.rows} == {"D"}
+    step()
+    assert codes(probe(step)) == [] and "G" in {r.update for r in probe(step).rows}
+
+
+def test_what_is_not_finite_before_its_time_is_a_warning() -> None:
+    late = TOY.replace("l1(S(fake), S(real))", "mean(log(fake * 0 + step))")
+    late = late.replace("Schedule", "G/Update.when = 'step >= 1'\nSchedule")
+    step = toy_step(text=late)
+    assert {(f.code, f.level) for f in probe(step).findings} == {("gradient-non-finite", "warning")}
+    always = toy_step(text=late.replace("step >= 1", "step >= 0"))
+    assert {(f.code, f.level) for f in probe(always).findings} == {("gradient-non-finite", "error")}
+
+
+class Classifies(nn.Module):
+    """Two outputs, of which a term may use one."""
+
+    def __init__(self, cut: bool = False) -> None:
+        super().__init__()
+        self.trunk, self.score, self.code = nn.Linear(3, 5), nn.Linear(5, 1), nn.Linear(5, 4)
+        self.cut = cut
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = self.trunk(x).tanh()
+        code = self.code(hidden)
+        return self.score(hidden), code.detach() if self.cut else code
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_part_of_a_network_may_be_trained_by_one_of_several_terms(cut: bool) -> None:
+    text = TOY.replace("D(fake)", "D(fake)[0]").replace("D(real)", "D(real)[0]")
+    text = text.replace("Schedule.updates = ['D', 'G']", "Schedule.updates = ['D', 'info']")
+    text = text.replace("G/Update.minimize = 'G_adv + 10.0 * G_spec'", "info/Update.minimize = 'G_adv + info'")
+    more = "\ninfo = 'mse(D(fake)[1], z)'\ninfo/Update.trains = ['G', 'D.code']"
+    found = probe(toy_step(more, text=text, D=Classifies(cut)))
+    errors = {f.message.split(" gives ")[1].split(",")[0] for f in found.findings if f.level == "error"}
+    assert errors == ({"G no gradient", "D no gradient"} if cut else set())
+
+
 # -- nothing changes -----------------------------------------------------------------------------------------
 
 
