@@ -15,11 +15,13 @@ from ganflow.matrix import Measured, Row
 SHOWN = 4
 
 
-def findings(measured: Measured, rows: Sequence[Row], cuts: Mapping[tuple[str, str, str], str]) -> list[Diagnostic]:
+def findings(
+    measured: Measured, rows: Sequence[Row], cuts: Mapping[tuple[str, str, str], tuple[str, str]]
+) -> list[Diagnostic]:
     """Errors first.
 
     Args:
-        cuts: (update, term, network) -> node inside which a gradient stops.
+        cuts: (update, term, network) -> node inside which a gradient stops, and the module if it is known.
     """
     terms = [(u, t) for u in measured.updates for t in u.terms]
     found: list[Diagnostic] = []
@@ -66,10 +68,11 @@ def _leak(m: Measured, update: UpdatePlan, term: Term, network: str) -> Diagnost
 
 
 def _starved(
-    m: Measured, update: UpdatePlan, term: Term, network: str, cuts: Mapping[tuple[str, str, str], str]
+    m: Measured, update: UpdatePlan, term: Term, network: str, cuts: Mapping[tuple[str, str, str], tuple[str, str]]
 ) -> Diagnostic:
-    where = cuts.get((update.name, term.name, network), "")
-    place = f"it stops inside {_place(m.graph.nodes[where])}\n" if where else ""
+    where, module = cuts.get((update.name, term.name, network), ("", ""))
+    inner = f", in the module {module}" if module else ""
+    place = f"it stops inside {_place(m.graph.nodes[where])}{inner}\n" if where else ""
     return Diagnostic(
         "error", "gradient-starved",
         f"{named(m, update, term)} gives {network} no gradient, and the plan says it does",

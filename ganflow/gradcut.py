@@ -5,11 +5,12 @@ node = cut(nodes, "mel", "G", values)         # 'mel_fake': something inside `st
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganflow.graph import Node, statement_inputs
 from ganflow.reach import way
@@ -42,6 +43,35 @@ def _reached(root: Tensor, held: Mapping[str, list[Tensor]]) -> set[str]:
     total = root.sum() if root.ndim else root
     grads = torch.autograd.grad(total, [t for _, t in flat], retain_graph=True, allow_unused=True)
     return {n for (n, _), g in zip(flat, grads, strict=True) if g is not None}
+
+
+@contextlib.contextmanager
+def watched(networks: Mapping[str, nn.Module]) -> Iterator[list[str]]:
+    """Modules whose result has no graph although their input or their weights ask for one; inner ones first."""
+    lost: list[str] = []
+    with contextlib.ExitStack() as stack:
+        for network, module in networks.items():
+            for path, part in module.named_modules():
+                name = f"{network}.{path}" if path else network
+                stack.enter_context(contextlib.closing(_Watch(part, name, lost)))
+        yield lost
+
+
+class _Watch:
+    """A hook on one module, until it is closed."""
+
+    def __init__(self, module: nn.Module, name: str, lost: list[str]) -> None:
+        self.name, self.lost = name, lost
+        self.handle = module.register_forward_hook(self.hook, with_kwargs=True)
+        self.close = self.handle.remove
+
+    def hook(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
+        made = [t for t in tensors(result) if t.is_floating_point()]
+        asks = any(t.requires_grad for t in tensors([*args, kwargs])) or any(
+            p.requires_grad for p in module.parameters()
+        )
+        if torch.is_grad_enabled() and made and asks and not any(t.requires_grad for t in made):
+            self.lost.append(self.name)
 
 
 def tensors(value: Any) -> Iterator[Tensor]:

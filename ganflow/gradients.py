@@ -40,7 +40,9 @@ class Recorder:
     Attributes:
         parameters, names: every parameter of every network once, and the names that networks have for it.
         found: (update, term) -> gradients, in the order of the parameters.
-        cuts: (update, term, network) -> node inside which the gradient stops, for those in ``trace``.
+        cuts: (update, term, network) -> the node inside which the gradient stops, and the module if it is known, for
+            those in ``trace``.
+        lost: where modules say that they cut; see ``gradcut.watched``.
     """
 
     def __init__(
@@ -53,7 +55,9 @@ class Recorder:
         self.parameters = [p for p, _ in held.values()]
         self.names = [names for _, names in held.values()]
         self.found: dict[tuple[str, str], list[Gradient | None]] = {}
-        self.cuts: dict[tuple[str, str, str], str] = {}
+        self.cuts: dict[tuple[str, str, str], tuple[str, str]] = {}
+        self.lost: list[str] = []
+        self.losers: dict[str, str] = {}  # node -> the innermost module that cut while it was evaluated
         self.graph, self.trace = graph, trace
         self.updates = {u.name: u for u in graph.updates}
         self.terms = {t.node for u in graph.updates for t in u.terms}
@@ -66,6 +70,8 @@ class Recorder:
             self.before_backward(phase, value)
         elif node in self.terms or self.trace:
             self.values[node] = value
+            self.losers[node] = self.lost[0] if self.lost else ""
+        self.lost.clear()
 
     def before_backward(self, update: str, loss: Any) -> None:
         """Measure, in the first run, every part of the batch."""
@@ -82,7 +88,8 @@ class Recorder:
         try:
             found = gradients(value, self.parameters)
             for key in sorted(k for k in self.trace if k[:2] == (update, term.name)):
-                self.cuts.setdefault(key, cut(self.graph.nodes, term.node, key[2], self.values))
+                where = cut(self.graph.nodes, term.node, key[2], self.values)
+                self.cuts.setdefault(key, (where, self.losers.get(where, "")))
         except RuntimeError as error:
             node = self.graph.nodes[term.node]
             raise GanflowError(

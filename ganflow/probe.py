@@ -27,6 +27,7 @@ from ganflow.codegen import generate, generate_values
 from ganflow.errors import GanflowError
 from ganflow.experiment import Diagnostic
 from ganflow.findings import findings
+from ganflow.gradcut import watched
 from ganflow.gradients import Recorder
 from ganflow.graph import StepGraph
 from ganflow.keeping import kept
@@ -124,7 +125,7 @@ def measure(
         step.randomness.new_batch()
         return batch()
 
-    with kept(step):
+    with kept(step), watched(step.networks if trace else {}) as recorder.lost:
         if counters.step:
             step.randomness.new_batch()
         else:

@@ -79,8 +79,9 @@ def _must(nodes: Mapping[str, Node], term: str, modes: Modes, taken: Mapping[str
             continue
         seen.add(node.id)
         if node.kind == "grad":
-            path = grad_path(nodes, modes.slice, node.id) if nodes[node.inputs[1]].kind != "parameter" else set()
-            found |= {n for p in path for n in _own(nodes[p])}
+            x = node.inputs[1]
+            path = grad_path(nodes, modes.slice, node.id) if nodes[x].kind != "parameter" else set()
+            found |= {n for p in path - {x} for n in _own(nodes[p])}
             continue
         found |= set(_own(node))
         stack += [i for p, i in enumerate(node.inputs) if passes_gradient(node, p) and _is_open(node, p, taken)]

@@ -62,6 +62,9 @@ def line_of(definition: str, text: str = TOY) -> int:
     return next(i for i, line in enumerate(text.splitlines(), 1) if line.startswith(f"{definition} ="))
 
 
+SPEC = line_of("G_spec")
+
+
 def cells(found: Probe) -> dict[tuple[str, str], dict[str, str]]:
     """``{("G", "G_adv"): {"G": "some", "D": "none"}}``."""
     return {(r.update, r.term): {n: c.kind for n, c in r.cells.items()} for r in found.rows}
@@ -153,14 +156,19 @@ def hooked() -> nn.Sequential:
 # -- starvation ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("module", [Data, hooked, lambda: Through(Nothing)], ids=["data", "hook", "returns-none"])
-def test_a_term_that_gives_nothing_is_found(module: Callable[[], nn.Module]) -> None:
+@pytest.mark.parametrize(
+    ("module", "where"),
+    [(Data, ", in the module S"), (hooked, ", in the module S.0"), (lambda: Through(Nothing), f"(<string>:{SPEC})")],
+    ids=["data", "hook", "returns-none"],
+)
+def test_a_term_that_gives_nothing_is_found(module: Callable[[], nn.Module], where: str) -> None:
     found = probe(toy_step(S=module()))
     assert codes(found) == ["gradient-starved"]
     finding = found.findings[0]
     assert "term G_spec of update G gives G no gradient" in finding.message and finding.level == "error"
     assert finding.location is not None and finding.location.line == line_of("G_spec")
-    assert "stops inside `S(fake)`" in finding.hint
+    first = finding.hint.splitlines()[0]
+    assert first.startswith("it stops inside `S(fake)` (") and first.endswith(where)
     assert cells(found)["G", "G_spec"]["G"] == "none" and cells(found)["G", "G_adv"]["G"] == "some"
     assert "G / G_spec     ✗ ·" in str(found)
 
@@ -357,6 +365,26 @@ def test_parts_of_a_batch_and_repeats() -> None:
     found = probe(toy_step(text=wgan))
     assert codes(found) == [] and cells(found)["G", "G_spec"] == {"G": "some", "D": "none", "S": "none"}
     assert codes(probe(toy_step(text=wgan, S=hooked()))) == ["gradient-starved"]
+
+
+def test_only_the_first_run_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five runs of a critic do not cost five measures."""
+    from ganflow import gradients as module
+
+    counted: list[object] = []
+    original = module.gradients
+    monkeypatch.setattr(module, "gradients", lambda value, p: (counted.append(value), original(value, p))[1])
+    probe(toy_step(text=TOY.replace("Schedule", "D/Update.repeat = 5\nSchedule")))
+    assert len(counted) == 4
+
+
+def test_a_second_derivative_that_vanishes_is_no_starvation() -> None:
+    """The slope of a linear critic does not depend on where it is taken."""
+    text = TOY.replace("D_fake + D_real'", "D_real + slope'\nD/Update.trains = ['D', 'G']")
+    step = toy_step("\nslope = 'mean(square(grad(D(fake), fake)))'", text=text, D=nn.Linear(3, 1))
+    found = probe(step)
+    assert cells(found)["D", "slope"] == {"G": "none", "D": "some", "S": "none"}
+    assert codes(found) == [], found.findings[0]
 
 
 def test_every_condition_is_met() -> None:
