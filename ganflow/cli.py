@@ -151,7 +151,7 @@ def check(
     probe: Annotated[
         bool,
         typer.Option("--probe", help="Run one iteration and measure which term gives which network a gradient: "
-                     "needs the data, and the time of about two iterations."),
+                     "needs the data, and the time of two or three iterations."),
     ] = False,
 ) -> None:  # fmt: skip
     """Find what is wrong or suspicious in an experiment, without running it."""

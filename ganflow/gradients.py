@@ -90,6 +90,8 @@ class Recorder:
             for key in sorted(k for k in self.trace if k[:2] == (update, term.name)):
                 where = cut(self.graph.nodes, term.node, key[2], self.values)
                 self.cuts.setdefault(key, (where, self.losers.get(where, "")))
+        except torch.cuda.OutOfMemoryError:
+            raise
         except RuntimeError as error:
             node = self.graph.nodes[term.node]
             raise GanflowError(

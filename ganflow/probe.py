@@ -12,7 +12,8 @@ had been. An update whose condition does not hold yet is measured too; where it 
 note says so. What an update runs several times is measured in its first run. A new batch within the iteration is the
 same batch again, because data cannot be rewound.
 
-It costs an iteration, and a backward pass more for each term: about two iterations, and a copy of the weights.
+It costs an iteration, and a backward pass more for each term: the time of two or three iterations, and the memory of a
+copy of the weights and of one gradient. Where something starves, a second iteration finds out where.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import copy
 from collections.abc import Set
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ganflow.codegen import generate, generate_values
@@ -92,6 +94,18 @@ def probe(step: TrainStep) -> Probe:
     return Probe(step.counters.step, tuple(step.networks), rows, tuple(measured.dead()), found)
 
 
+def probe_if_it_fits(step: TrainStep) -> Probe | None:
+    """:func:`probe`, or ``None`` where the device's memory does not suffice for it: training needs less."""
+    try:
+        return probe(step)
+    except (GanflowError, torch.cuda.OutOfMemoryError) as error:
+        if not isinstance(error.__cause__ or error, torch.cuda.OutOfMemoryError):
+            raise
+    if step.device.type == "cuda":
+        torch.cuda.empty_cache()
+    return None
+
+
 def waiting(step: TrainStep) -> tuple[str, ...]:
     """Updates and states whose condition does not hold in the next iteration, as far as that is known before it."""
     size = len(next(iter(step.first_batch().values()), ()))
@@ -133,6 +147,7 @@ def measure(
         taken = _taken(step, graph, counters)
         space = namespace(step) | {"observe": recorder.observe, "fetch": fetch}
         compile_step(graph, generate(graph, observe=True), space)(batch(), counters, False)
+        recorder.values.clear()  # and the graphs behind them
     locations = {n: step.experiment.networks[n].location for n in step.networks}
     return Measured(graph, step.networks, step.parameters, recorder, taken, locations, forced, skipped)
 

@@ -28,7 +28,7 @@ from ganflow.files import write_whole
 from ganflow.graph import edges
 from ganflow.inspection import Inspection, inspect, refuse
 from ganflow.logs import Averages, Logs
-from ganflow.probe import Probe, compared, probe, refuse_gradients
+from ganflow.probe import Probe, compared, probe, probe_if_it_fits, refuse_gradients
 from ganflow.settings import Settings, check_length, settings_of
 from ganflow.step import TrainStep
 from ganflow.validation import Validation
@@ -121,7 +121,10 @@ class Trainer:
         """The gradient probe; its errors refuse the run."""
         if not settings.probe:
             return None
-        found = probe(step)
+        found = probe_if_it_fits(step)
+        if found is None:
+            say("warning: the gradient probe needs more memory than there is; the run starts without it")
+            return None
         refuse_gradients(found)
         refuse(found.findings, strict=self.strict)
         for finding in found.findings:
@@ -243,7 +246,9 @@ class Loop:
         if self.to_repeat is None or self.step.counters.step < PROBE_AGAIN:
             return
         before, self.to_repeat = self.to_repeat, None
-        now = probe(self.step)
+        now = probe_if_it_fits(self.step)
+        if now is None:
+            return
         for line in compared(before, now):
             self.shown.say(line)
         write_whole(self.run_dir / PROBE, f"{before}\n\n{now}\n", status=1)

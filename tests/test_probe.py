@@ -616,13 +616,27 @@ def test_a_run_that_would_train_nothing_is_refused(
     )
     refused = command(capsys, "run", "base.gin")
     assert refused.status == 2 and not (here / "runs").exists()
-    first, *rest = refused.err.splitlines()
+    first, *rest = (text for text in refused.err.splitlines() if not text.startswith("earth: "))
     line = next(i for i, text in enumerate(Path("base.gin").read_text().splitlines(), 1) if text.startswith("G_GAN"))
     assert first.startswith(f"base.gin:{line}: error[gradient-starved]: term G_GAN of update G gives G no gradient")
     assert refused.err.count("error[") == 1 and any("✗ ·" in text for text in rest)
     checked = command(capsys, "check", "base.gin", "--probe")
     assert checked.status == 2 and checked.out.count("error[gradient-starved]") == 2
     assert "2 errors, 0 warnings, 0 notes" in checked.out
+
+
+def test_a_run_starts_without_it_where_memory_does_not_suffice(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ganflow import gradients as module
+
+    def full(*_: object) -> None:
+        raise torch.cuda.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(module, "gradients", full)
+    found = command(capsys, "run", "base.gin", "--set", "Trainer.steps = 1")
+    assert found.status == 0 and "the run starts without it" in found.out + found.err
+    assert not (here / "runs" / "base" / "probe.txt").exists()
 
 
 def test_a_zero_is_measured_again(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
