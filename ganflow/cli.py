@@ -146,12 +146,28 @@ def source(config: Config, set_: Set = []) -> None:  # noqa: B006
 
 
 @command
-def check(config: Config, set_: Set = [], strict: Strict = False) -> None:  # noqa: B006
+def check(
+    config: Config,
+    set_: Set = [],  # noqa: B006
+    strict: Strict = False,
+    probe: Annotated[
+        bool,
+        typer.Option("--probe", help="Run one iteration and measure which term gives which network a gradient: "
+                     "needs the data, and the time of two or three iterations."),
+    ] = False,
+) -> None:  # fmt: skip
     """Find what is wrong or suspicious in an experiment, without running it."""
     from ganflow.config import load
     from ganflow.inspection import inspect
 
-    findings = inspect(load(config, set_)).findings
+    experiment = load(config, set_)
+    findings = inspect(experiment).findings
+    if probe and not any(f.level == "error" for f in findings):
+        from ganflow.trainer import probe_of
+
+        found = probe_of(experiment)
+        print(f"{found}\n")
+        findings = (*findings, *found.findings)
     for finding in findings:
         print(finding)
     counts = {level: sum(f.level == level for f in findings) for level in ("error", "warning", "note")}

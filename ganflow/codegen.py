@@ -30,7 +30,8 @@ def generate(graph: StepGraph, *, observe: bool = False, textbook: bool = False)
     """The step as Python.
 
     Args:
-        observe: call ``observe(update, node, value)`` after every value, to measure shapes and cost.
+        observe: call ``observe(phase, node, value)`` after every value, and right before and after every backward
+            pass, to measure shapes, cost and gradients.
         textbook: what hand-written code does without freezing: every backward reaches every parameter.
     """
     writer = Writer(graph, observe, textbook)

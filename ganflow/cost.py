@@ -24,6 +24,7 @@ from ganflow.errors import GanflowError
 from ganflow.experiment import Diagnostic, Experiment
 from ganflow.graph import StepGraph
 from ganflow.meta import Flops
+from ganflow.printing import BEFORE_BACKWARD
 from ganflow.running import compile_step
 from ganflow.scheduler import plan
 from ganflow.step import TrainStep, namespace
@@ -116,7 +117,7 @@ def _run(step: TrainStep, graph: StepGraph, *, textbook: bool) -> tuple[dict[tup
         spent, seen = counter.total - seen, counter.total
         update = first.get(phase, phase)
         updates[update if update in updates else next(iter(updates))] += spent
-        if node != "backward":
+        if node not in ("backward", BEFORE_BACKWARD):
             values[phase, node] = Value(shape_of(value), spent)
 
     space = namespace(step, graph) | {

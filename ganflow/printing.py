@@ -22,6 +22,9 @@ HELPERS = frozenset(
      "clamp_weights", "kept_buffers", "constant", "active", "values", "leaf_of"}
 )  # fmt: skip
 
+# What `observe` is told right before the backward pass of an update, in place of a node: no name has a space.
+BEFORE_BACKWARD = "before backward"
+
 
 @dataclass(frozen=True)
 class Source:

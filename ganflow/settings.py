@@ -32,6 +32,8 @@ class Settings:
         eval_networks: network -> the one that stands in for it when values are shown or measured.
         samples: rows of a grid.
         workers: processes that read data ahead.
+        probe: measure before the first iteration which term gives which network a gradient, and refuse what the plan
+            does not say.
     """
 
     steps: int | None = None
@@ -48,6 +50,7 @@ class Settings:
     eval_networks: Mapping[str, str] = field(default_factory=dict)
     samples: int = 8
     workers: int = 0
+    probe: bool = True
 
 
 def settings_of(experiment: Experiment) -> Settings:
@@ -100,6 +103,12 @@ def _whole(least: int, none: bool = False) -> Callable[[Experiment, str, object]
     return read
 
 
+def _flag(experiment: Experiment, name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong(experiment, name, value, "True or False")
+    return value
+
+
 def _device(experiment: Experiment, name: str, value: object) -> str:
     if not isinstance(value, str) or value.split(":")[0] not in DEVICES:
         raise _wrong(experiment, name, value, "'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'")
@@ -144,5 +153,5 @@ _READERS: Mapping[str, Callable[[Experiment, str, object], Any]] = {
     "steps": _whole(1, none=True), "epochs": _whole(1, none=True), "batch_size": _whole(1), "seed": _whole(0),
     "device": _device, "log_every": _whole(0), "sample_every": _whole(0), "eval_every": _whole(0),
     "checkpoint_every": _whole(0), "show": _show, "metrics": _metrics, "eval_networks": _eval_networks,
-    "samples": _whole(1), "workers": _whole(0),
+    "samples": _whole(1), "workers": _whole(0), "probe": _flag,
 }  # fmt: skip

@@ -28,11 +28,13 @@ from ganflow.files import write_whole
 from ganflow.graph import edges
 from ganflow.inspection import Inspection, inspect, refuse
 from ganflow.logs import Averages, Logs
+from ganflow.probe import Probe, compared, probe, probe_if_it_fits, refuse_gradients
 from ganflow.settings import Settings, check_length, settings_of
 from ganflow.step import TrainStep
 from ganflow.validation import Validation
 
-WEIGHTS, SAMPLES = "weights.pt", "samples"
+WEIGHTS, SAMPLES, PROBE = "weights.pt", "samples", "probe.txt"
+PROBE_AGAIN = 100  # iterations after which an exact zero is measured again
 
 
 @dataclass(frozen=True)
@@ -100,23 +102,52 @@ class Trainer:
         settings = replace(self.settings, show=self.settings.show or default_show(self.experiment, inspection))
         for finding in inspection.findings:
             say(str(finding))
-        torch.manual_seed(settings.seed)
-        batches = Timed(training_batches(data, settings, device))
-        step = TrainStep(
-            self.experiment, batches, networks=self.given_networks, batches_per_epoch=len(batches), device=device
-        )
+        step, batches = prepare(self.experiment, data, settings, networks=self.given_networks, device=device)
         validation = Validation(step, data, settings)
         validation.rehearse()
+        found = self.probe(step, settings)
         rundir.create(
             self.run_dir, config=gin_text(self.experiment), plan=inspection.plan + "\n", source=step.source.text,
             environment=rundir.environment(device=str(device)), overwrite=self.overwrite,
         )  # fmt: skip
         total = run_length(settings, len(batches))
         with Logs(self.run_dir) as logs, display(self.experiment.name, total, shown=self.progress) as shown:
-            write_texts(logs, self.run_dir)
+            write_texts(logs, self.run_dir, found)
             many = f"{len(batches.batches.samples)} training samples, batches of {settings.batch_size}"
             shown.say(f"{self.run_dir}: {total} iterations on {device}; {many}")
-            return Loop(self.run_dir, settings, step, batches, validation, logs, shown, total).run()
+            return Loop(self.run_dir, settings, step, batches, validation, logs, shown, total, found).run()
+
+    def probe(self, step: TrainStep, settings: Settings) -> Probe | None:
+        """The gradient probe; its errors refuse the run."""
+        if not settings.probe:
+            return None
+        found = probe_if_it_fits(step)
+        if found is None:
+            say("warning: the gradient probe needs more memory than there is; the run starts without it")
+            return None
+        refuse_gradients(found)
+        refuse(found.findings, strict=self.strict)
+        for finding in found.findings:
+            say(str(finding))
+        return found
+
+
+def prepare(
+    experiment: Experiment, data: Any, settings: Settings, *, networks: Mapping[str, nn.Module] | None = None,
+    device: torch.device,
+) -> tuple[TrainStep, Timed]:  # fmt: skip
+    """The step of a run before its first iteration, and its batches."""
+    torch.manual_seed(settings.seed)
+    batches = Timed(training_batches(data, settings, device))
+    per_epoch = len(batches)
+    return TrainStep(experiment, batches, networks=networks, batches_per_epoch=per_epoch, device=device), batches
+
+
+def probe_of(experiment: Experiment) -> Probe:
+    """The gradient probe of a run of this experiment, on the batch that it would begin with; nothing is written."""
+    settings = settings_of(experiment)
+    data, device = dataset(experiment), choose_device(settings.device)
+    return probe(prepare(experiment, data, settings, device=device)[0])
 
 
 class Timed:
@@ -144,10 +175,11 @@ class Loop:
 
     def __init__(
         self, run_dir: Path, settings: Settings, step: TrainStep, batches: Timed, validation: Validation,
-        logs: Logs, shown: Display, total: int,
+        logs: Logs, shown: Display, total: int, found: Probe | None = None,
     ) -> None:  # fmt: skip
         self.run_dir, self.settings, self.step, self.batches = run_dir, settings, step, batches
         self.validation, self.logs, self.shown, self.total = validation, logs, shown, total
+        self.to_repeat = found if found is not None and found.zeros else None
         self.averages, self.metrics = Averages(), dict[str, float]()
         self.picture: Path | None = None
         self.start = self.since = time.perf_counter()
@@ -206,7 +238,20 @@ class Loop:
         losses = {k.removeprefix("loss/"): v for k, v in means.items() if k.startswith("loss/")}
         self.shown.report(losses, updates=[u.name for u in self.step.graph.updates])
         self.warn_of(losses)
+        self.probe_again()
         self.reported, self.since, self.batches.seconds = self.step.counters.step, time.perf_counter(), 0.0
+
+    def probe_again(self) -> None:
+        """What was exactly zero at the start should not be so for ever."""
+        if self.to_repeat is None or self.step.counters.step < PROBE_AGAIN:
+            return
+        before, self.to_repeat = self.to_repeat, None
+        now = probe_if_it_fits(self.step)
+        if now is None:
+            return
+        for line in compared(before, now):
+            self.shown.say(line)
+        write_whole(self.run_dir / PROBE, f"{before}\n\n{now}\n", status=1)
 
     def warn_of(self, losses: Mapping[str, float]) -> None:
         bad = [name for name, value in losses.items() if not math.isfinite(value)]
@@ -311,12 +356,15 @@ def save_weights(path: Path, step: TrainStep) -> None:
     write_whole(path, held.getbuffer(), status=1)
 
 
-def write_texts(logs: Logs, run_dir: Path) -> None:
+def write_texts(logs: Logs, run_dir: Path, found: Probe | None) -> None:
     """Under TensorBoard's Text: what ran."""
     files = rundir.load(run_dir)
     logs.text("config", files.config)
     logs.text("plan", files.plan)
     logs.text("source", files.source)
+    if found is not None:
+        write_whole(run_dir / PROBE, f"{found}\n", status=1)
+        logs.text("probe", str(found))
 
 
 def ending(result: Result, command: str = "ganflow") -> str:

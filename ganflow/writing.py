@@ -18,7 +18,7 @@ from ganflow.graph import (
     edges,
     statement_inputs,
 )
-from ganflow.printing import Printer, Source, flag, gradient_tag, plain, runs_text, variable_names
+from ganflow.printing import BEFORE_BACKWARD, Printer, Source, flag, gradient_tag, plain, runs_text, variable_names
 from ganflow.unrolling import inner_nodes
 
 
@@ -320,6 +320,7 @@ class Writer:
         self.line(f"{loss} = {text}", (), root.id, f"{update.location}")
         if self.observe:
             self.line(f"observe({update.name!r}, {root.id!r}, {loss})")
+            self.line(f"observe({update.name!r}, {BEFORE_BACKWARD!r}, {loss})")
         targets = "" if self.textbook else f"inputs=parameters[{update.name!r}]"
         keep = "retain_graph=True" if update.retain_graph else ""
         whole = f"(share * {loss})" if parts else loss

@@ -43,6 +43,7 @@ LAYERS = {
     "verify": 3,
     "json_view": 3,
     "modes": 3,
+    "reach": 3,
     "terms": 3,
     "reuse": 3,
     "checks": 3,
@@ -69,6 +70,11 @@ LAYERS = {
     "step": 4,
     "cost": 4,
     "evaluate": 4,
+    "gradcut": 4,
+    "gradients": 4,
+    "matrix": 4,
+    "findings": 4,
+    "keeping": 4,
     "probe": 4,
     "events": 4,
     "rundir": 4,
@@ -104,6 +110,7 @@ ON_CALL |= {("views", "codegen")}
 COMPILER = {"errors", "expr", "parsing", "experiment", "graph", "names", "scopes", "signatures", "resolve", "terms"}
 COMPILER |= {"modes", "reuse", "scheduler", "checks", "codegen", "views", "plan_text", "nodes", "reader", "unrolling"}
 COMPILER |= {"declare", "declared", "stages", "actions", "freeing", "printing", "writing", "verify", "json_view"}
+COMPILER |= {"reach"}
 HEAVY = {"torch", "torchmetrics", "gin"}
 
 # What gin files name: plain Python and torch, usable without gin and without an experiment.

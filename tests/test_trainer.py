@@ -76,7 +76,7 @@ def interruptible() -> None:
 def test_the_directory_of_a_run(run: Path) -> None:
     assert {p.name for p in run.iterdir() if not p.name.startswith("events")} == {
         "config.gin", "plan.txt", "step.py", "environment.json", "metrics.csv", "metrics.jsonl", "samples",
-        "weights.pt",
+        "weights.pt", "probe.txt",
     }  # fmt: skip
     assert [p.name for p in sorted((run / "samples").iterdir())] == ["000000.png", "000004.png", "000006.png"]
     assert "8×" not in (run / "plan.txt").read_text() and "4×3×16×16" in (run / "plan.txt").read_text()
@@ -229,7 +229,8 @@ def test_a_moving_average_stands_in_when_it_is_told_to(here: Path) -> None:
 
 
 def test_what_is_not_finite_is_said_once(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = command(capsys, "run", "base.gin", "--set", "Adam.lr = 1e30", "--set", "Trainer.log_every = 1")
+    found = command(capsys, "run", "base.gin", "--set", "Adam.lr = 1e30", "--set", "Trainer.log_every = 1",
+                    "--set", "Trainer.probe = False")  # fmt: skip
     assert found.status == 0 and found.out.count("warning: ") == 1 and "not finite at step" in found.out
 
 
