@@ -18,8 +18,8 @@ from ganflow.graph import OPERATORS, Evaluate, Node, Phase, StepGraph, UpdatePla
 HELPERS = frozenset(
     {"batch", "counters", "logs", "log_gradients", "parameters", "optimizers", "schedules", "states", "frozen",
      "no_grad", "draw", "gradient", "gradient_norm", "clip_gradients", "clear_gradients", "observe", "step",
-     "set_hyperparameters", "fetch", "redraw", "run", "part", "share", "in_parts", "unrolled", "follow", "clamp_weights",
-     "kept_buffers", "constant", "active", "values", "leaf_of"}
+     "set_hyperparameters", "fetch", "redraw", "run", "part", "share", "in_parts", "unrolled", "follow",
+     "clamp_weights", "kept_buffers", "constant", "active", "values"}
 )  # fmt: skip
 
 
