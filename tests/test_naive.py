@@ -6,12 +6,16 @@ import copy
 from collections import Counter
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import HealthCheck, Phase, assume, event, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import ganflow
+from ganflow.codegen import variants
+from ganflow.json_view import from_json, to_json
+from ganflow.verify import verify
 from naive import Declared, Naive
 
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # shrinking takes minutes: an experiment is a large value
@@ -123,15 +127,29 @@ def batches(count: int = 40) -> list[dict[str, Tensor]]:
     return [{"x": torch.randn(4, 3, generator=g, dtype=torch.float64)} for _ in range(count)]
 
 
-@settings(max_examples=300, phases=PHASES, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, phases=PHASES, suppress_health_check=list(HealthCheck))
 @given(experiments())
 def test_the_step_is_what_the_words_say(d: Declared) -> None:
+    compare(d)
+
+
+@pytest.mark.slow
+@settings(max_examples=2000, phases=PHASES, suppress_health_check=list(HealthCheck))
+@given(experiments())
+def test_the_step_is_what_the_words_say_two_thousand_times(d: Declared) -> None:
+    compare(d)
+
+
+def compare(d: Declared) -> None:
     experiment = ganflow.loads(gin(d))
     try:
         ganflow.schedule(experiment)
     except ganflow.GanflowError as error:
         event(f"refused: {error.code}")
         assume(False)
+    for graph in variants(ganflow.schedule(experiment)):
+        verify(graph)
+        assert from_json(to_json(graph)) == graph
     ours, theirs = networks(), networks()
     sites, other = Sites(), Sites()
     step = ganflow.TrainStep(experiment, batches(), networks=copy.copy(ours), random=sites)
