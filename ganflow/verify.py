@@ -171,7 +171,9 @@ def _backward(graph: StepGraph, update: UpdatePlan, phase: Phase, now: _Now) -> 
     modes = modes_of(graph.nodes, [update.loss], frozenset(update.moves))
     reached = {n for s in modes.carrying for n in graph.nodes[s].networks if not graph.nodes[s].frozen}
     for network in update.networks:
-        assert network in reached, f"{inside} {network} is trained and gets no gradient"
+        parts = [t for t in update.trains if t.split(".")[0] == network]
+        holders = {network, *(n for t in parts for n in graph.shared.get(t, ()))}
+        assert reached & holders, f"{inside} {network} is trained and gets no gradient"
     for name in modes.carrying & now.values.keys():
         _check_passes(graph.nodes, name, now, inside)
     later = phase.updates[phase.updates.index(update) + 1 :]
