@@ -6,7 +6,8 @@ table.at("Update", "D")["minimize"]      # the line `D/Update.minimize = ...`
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from gin import config as gin_config
@@ -51,6 +52,24 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: plain(v) for k, v in value.items()}
     return value
+
+
+def check_numbers(lines: Iterable[Line]) -> None:
+    """No number is so large that it is infinite: it could not be written down again."""
+    for line in lines:
+        if any(isinstance(v, float) and not math.isfinite(v) for v in _flat(line.value)):
+            raise GanflowError(
+                f"a number in `{line.selector}{'.' + line.parameter if line.parameter else ''}` is too large",
+                location=line.location, hint="finite numbers only", code="type",
+            )  # fmt: skip
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    if isinstance(value, (tuple, list, dict)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _flat(part)
+    else:
+        yield value
 
 
 def check_macros(lines: Iterable[Line], table: Table) -> None:

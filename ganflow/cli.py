@@ -96,6 +96,8 @@ def run(
     from ganflow.trainer import Trainer, ending
 
     experiment = load(config, [*set_, *([f"Trainer.device = {device!r}"] if device else [])])
+    if name is not None and Path(name).name != name:
+        raise GanflowError(f"--name {name} is not a plain name", hint="say with --runs in which directory it lies")
     given = runs / (name or experiment.name)
     place = given if name or overwrite else unique_name(runs, experiment.name)
     with terminated():

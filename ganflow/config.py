@@ -19,7 +19,7 @@ from typing import Any
 from gin import config as gin_config
 
 from ganflow import components
-from ganflow.bindings import Table, check_macros, plain
+from ganflow.bindings import Table, check_macros, check_numbers, plain
 from ganflow.errors import GanflowError, Location, did_you_mean
 from ganflow.experiment import (
     COUNTERS,
@@ -63,6 +63,7 @@ def _experiment(name: str, paths: Sequence[Any], text: str | None, overrides: Se
 def _declared(name: str, reading: Reading) -> Experiment:
     table = Table(reading.lines)
     check_macros(reading.lines, table)
+    check_numbers(reading.lines)
     networks = {scope: _network(table, scope) for scope in table.scopes("Network")}
     updates = {scope: _update(table, scope, networks) for scope in table.scopes("Update")}
     states = {scope: _state(table, scope) for scope in table.scopes("State")}
@@ -282,9 +283,21 @@ def _fields(trainer: Mapping[str, Line]) -> dict[str, Field] | None:
     if not isinstance(declared, Mapping):
         raise GanflowError(
             f"`Trainer.data` is {line.value!r}, which declares no `fields`", location=line.location, code="data",
-            hint="a dataset has `fields`: name -> (shape without batch, dtype, domain)",
+            hint="a dataset has `fields`: name -> shape without batch, such as (3, 64, 64)",
         )  # fmt: skip
-    return {n: Field(n, tuple(f.shape), f.dtype, getattr(f, "domain", "")) for n, f in declared.items()}
+    return {n: _field(n, f, line) for n, f in declared.items()}
+
+
+def _field(name: str, given: Any, line: Line) -> Field:
+    """A shape alone, or an object that says dtype and domain too."""
+    shape = given if isinstance(given, (tuple, list)) else getattr(given, "shape", None)
+    dtype, domain = getattr(given, "dtype", "float32"), getattr(given, "domain", "")
+    if shape is None or not all(isinstance(n, int) for n in shape) or not isinstance(dtype, str):
+        raise GanflowError(
+            f"field `{name}` of {line.value!r} is {given!r}", location=line.location, code="data",
+            hint="give its shape without batch, such as (3, 64, 64), or a ganflow.data.fields.Field",
+        )  # fmt: skip
+    return Field(name, tuple(shape), dtype, domain)
 
 
 def _made(line: Line) -> Any:

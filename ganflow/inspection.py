@@ -44,7 +44,7 @@ class Inspection:
     @property
     def plan(self) -> str:
         """The plan with shapes and cost, as ``ganflow plan`` prints it."""
-        return plan_text(self.graph, cost_cells(self.graph, self.cost), cost_footer(self.cost))
+        return plan_text(self.graph, cost_cells(self.graph, self.cost), cost_footer(self.graph, self.cost))
 
 
 def inspect(experiment: Experiment, *, shapes: bool = True) -> Inspection:
@@ -56,7 +56,8 @@ def inspect(experiment: Experiment, *, shapes: bool = True) -> Inspection:
     check_values(experiment, settings_of(experiment))
     graph = build(experiment)
     check_optimizers(experiment, graph)
-    cost = measure(experiment, graph) if shapes else Cost()
+    whole = not any(f.level == "error" for f in graph.diagnostics)
+    cost = measure(experiment, graph) if shapes and whole else Cost()
     found = [*graph.diagnostics, *cost.errors, *unused(experiment)]
     order = ("error", "warning", "note")
     return Inspection(graph, cost, tuple(sorted(found, key=lambda f: order.index(f.level))))

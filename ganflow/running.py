@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ganflow.codegen import Source
@@ -65,16 +66,28 @@ def explain(error: Exception, graph: StepGraph, source: Source, filename: str) -
     local = trace.tb_frame.f_locals
     if "implicitly created only for scalar outputs" in str(error):
         return _not_scalar(node, local)
+    if isinstance(error, AttributeError) and "'detach'" in str(error):
+        value = local.get(source.variables.get(node.id, ""))
+        return GanflowError(f"`{node.name or node.text}` is {value!r}, which is no tensor", location=node.location,
+                            code="step", hint="a term of a loss is a tensor")  # fmt: skip
     shapes = []
     for name in statement_inputs(graph.nodes, node.id):
         held = local.get(source.variables.get(name, ""))
         if isinstance(held, Tensor):
             shapes.append(f"{graph.nodes[name].name or name} {tuple(held.shape)}")
-    message = error.message if isinstance(error, GanflowError) else f"{type(error).__name__}: {error}".split("\n")[0]
-    return GanflowError(
-        f"in `{node.name or node.owner}`: {message}", location=node.location, code="step",
-        hint=f"it was given: {', '.join(shapes)}" if shapes else "",
-    )  # fmt: skip
+    given = f"it was given: {', '.join(shapes)}" if shapes else ""
+    where = f"in `{node.name or node.owner}`"
+    if isinstance(error, GanflowError):
+        hint = "\n".join(filter(None, (error.hint, given)))
+        return GanflowError(f"{where}: {error.message}", location=node.location, hint=hint, code=error.code or "step",
+                            status=error.status)  # fmt: skip
+    message = f"{type(error).__name__}: {error}".split("\n")[0]
+    return GanflowError(f"{where}: {message}", location=node.location, hint=given, code="step", status=_status(error))
+
+
+def _status(error: Exception) -> int:
+    """A device that has no memory left is a fault of the run, not of its input."""
+    return 1 if isinstance(error, (torch.OutOfMemoryError, MemoryError)) else 2
 
 
 def _not_scalar(node: Node, local: Mapping[str, Any]) -> GanflowError:

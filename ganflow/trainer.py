@@ -289,16 +289,17 @@ def run_length(settings: Settings, batches_per_epoch: int) -> int:
 
 
 def default_show(experiment: Experiment, inspection: Inspection) -> tuple[Text, ...]:
-    """The images of the batch and those that networks made of them, in the order in which they are read."""
+    """The images of the batch, and what networks made that looks like one, in the order in which they are read."""
+    fields = {n: f.shape for n, f in (experiment.fields or {}).items() if f.shape is not None and len(f.shape) == 3}
+    like = {"×".join(map(str, shape)) for shape in fields.values()}
     found: dict[str, Text] = {}
     nodes = inspection.graph.nodes
     for (_, name), value in inspection.cost.values.items():
         for edge in edges(nodes, name):
-            field = (experiment.fields or {}).get(nodes[edge.source].target)
-            if nodes[edge.source].kind == "field" and field is not None and len(field.shape or ()) == 3:
-                found.setdefault(field.name, Text(field.name, nodes[name].location))
-        shape = value.shape.split("×")
-        if nodes[name].kind == "call" and nodes[name].name and len(shape) == 4 and shape[1] == "3":
+            if nodes[edge.source].kind == "field" and nodes[edge.source].target in fields:
+                field = nodes[edge.source].target
+                found.setdefault(field, Text(field, nodes[name].location))
+        if nodes[name].kind == "call" and nodes[name].name and value.shape.partition("×")[2] in like:
             found.setdefault(name, Text(name, nodes[name].location))
     return tuple(found.values())
 

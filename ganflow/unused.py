@@ -85,7 +85,7 @@ def _declarations(experiment: Experiment, read: set[str]) -> Iterator[Diagnostic
         if d.name not in read and not d.read_by_gin and not preset:
             yield _warning(f"nothing reads `{d.name}`", d.location, did_you_mean(d.name, read - {d.name}))
     for n in experiment.networks.values():
-        if n.name not in read and n.ema_of not in read:
+        if n.name not in read and n.ema_of not in read:  # an average is there to be saved
             yield _warning(f"nothing uses network {n.name}", n.location, "")
     scheduled = {n for group in experiment.schedule for n in group}
     for u in experiment.updates.values():

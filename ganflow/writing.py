@@ -331,7 +331,7 @@ class Writer:
         for term in update.terms:
             value = self.graph.nodes[term.node]
             shown = self.variables[term.node] if value.is_statement else f"({self.printer.text(term.node)})"
-            self.line(f"logs['loss/{term.name}'] = {shown}.detach()")
+            self.line(f"logs['loss/{term.name}'] = {shown}.detach()", node=term.node)
             if term.factor is not None:
                 weight = repr(term.weight) if term.weight is not None else self.printer.text(term.factor)
                 self.line(f"logs['weight/{term.name}'] = {weight}")

@@ -21,7 +21,7 @@ def test_pix2pix_at_256_has_the_papers_sizes_and_costs() -> None:
     forward_d = cost.values["G", "pred_fake"].flops
     assert cost.values["D", "pred_fake"].flops == forward_d
     assert cost.textbook - cost.total == forward_d  # what D's weight gradients would cost in update G
-    text = plan_text(graph, cost_cells(graph, cost), cost_footer(cost))
+    text = plan_text(graph, cost_cells(graph, cost), cost_footer(graph, cost))
     assert "✂ fake_B" in text and "through (evaluated again)" in text and "96.8 GFLOP" in text
 
 

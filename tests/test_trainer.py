@@ -65,6 +65,11 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
+def interruptible() -> None:
+    """A shell starts what it puts in the background with SIGINT ignored, and so would be what tests start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 # -- what a run leaves ---------------------------------------------------------------------------------------
 
 
@@ -210,6 +215,19 @@ def test_epochs_and_steps_whichever_comes_first(here: Path) -> None:
         assert result.steps == steps
 
 
+def test_a_moving_average_stands_in_when_it_is_told_to(here: Path) -> None:
+    """With beta 1 the average stays where G began, and so does what is shown, though G moves."""
+    average = ["G_ema/Network.ema_of = 'G'", "G_ema/Network.ema_beta = 1.0", "G_ema/Network.eval_mode = 'train'"]
+    stands_in = [*average, "Trainer.eval_networks = {'G': 'G_ema'}"]
+    shown = {}
+    for name, overrides in ("average", average), ("stands-in", stands_in):
+        Trainer(ganflow.load(BASE, overrides), here / name, progress=False).fit()
+        shown[name] = [pixels(here / name / "samples" / f"{n}.png") for n in ("000000", "000006")]
+    assert (shown["average"][0] != shown["average"][1]).any()
+    assert (shown["stands-in"][0] == shown["stands-in"][1]).all()
+    assert any(k.startswith("G_ema.") for k in weights(here / "stands-in"))
+
+
 def test_what_is_not_finite_is_said_once(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = command(capsys, "run", "base.gin", "--set", "Adam.lr = 1e30", "--set", "Trainer.log_every = 1")
     assert found.status == 0 and found.out.count("warning: ") == 1 and "not finite at step" in found.out
@@ -260,7 +278,9 @@ def test_the_next_run_has_a_name_of_its_own(here: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_keeps_its_weights(here: Path, number: int, status: int) -> None:
     arguments = [sys.executable, "-u", "-m", "ganflow", "run", "base.gin", "--set", "Trainer.steps = 100000"]
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=interruptible
+    )
     assert process.stdout is not None
     while not process.stdout.readline().startswith("step 3/"):
         assert process.poll() is None
@@ -350,7 +370,7 @@ def test_what_cannot_be_sampled(run: Path, here: Path, capsys: pytest.CaptureFix
 @pytest.mark.slow
 def test_tensorboard_starts_on_loopback(run: Path) -> None:
     arguments = [sys.executable, "-u", "-m", "ganflow", "tensorboard", str(run), "--port", "0"]
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, preexec_fn=interruptible)
     try:
         assert process.stdout is not None
         address = process.stdout.readline().split()[1]
