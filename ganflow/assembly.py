@@ -15,6 +15,7 @@ from torch import nn
 from ganflow import build, follow
 from ganflow.codegen import Source
 from ganflow.draws import SeededRandom
+from ganflow.entry import check_paths
 from ganflow.errors import GanflowError
 from ganflow.graph import StepGraph
 from ganflow.lazy import lazy_networks, materialise
@@ -39,6 +40,7 @@ def networks(step: Any, given: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
         if module is not None:
             found[name] = module.to(step.device)
     check_parts(step.graph, found)
+    check_paths(step.graph, found)
     if lazy_networks(found):
         materialise(experiment, step.graph, found, _evaluator(step, found), step.first_batch(), seed=step.seed)
     for average in step.graph.averages:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from itertools import product
 
 from ganflow import expr as E
-from ganflow.graph import StepGraph, in_order
+from ganflow.graph import Evaluate, StepGraph, Unroll, in_order
 from ganflow.printing import Printer, Source, gradient_tag, literal, variable_names
 from ganflow.writing import Writer
 
@@ -65,7 +65,10 @@ def generate_values(graph: StepGraph, roots: Mapping[str, str]) -> Source:
         if graph.nodes[name].kind == "field":
             writer.line(f"{writer.variables[name]} = batch[{name!r}]")
     for name in order:
-        if graph.nodes[name].is_statement:
+        how = graph.nodes[name].value
+        if isinstance(how, Unroll):
+            writer.unroll(graph.nodes[name], how, Evaluate(name, "no-grad"), (), "")
+        elif graph.nodes[name].is_statement:
             writer.line(f"{writer.variables[name]} = {writer.printer.text(name)}", node=name)
     found = [f"{key!r}: {E.show(writer.printer.read(node, '', 0, None))}" for key, node in roots.items()]
     writer.line("return {" + ", ".join(found) + "}")

@@ -37,13 +37,15 @@ def declare(experiment: Experiment, shared: Mapping[str, tuple[str, ...]] | None
     groups = [tuple(updates[u] for u in group if u in found.updates) for group in experiment.schedule]
     kept = [u.name for g in groups for u in g]
     states, dropped = _states(experiment, found.program, kept)
-    networks = _networks(experiment, found.program, nodes, [u for g in groups for u in g], states)
+    conditions = tuple(_conditions(experiment, found.program, nodes, groups, states))
+    read = [u.loss for g in groups for u in g] + [s.next for s in states] + [c.node for c in conditions]
+    networks = _networks(experiment, nodes, read, [u for g in groups for u in g])
     return StepGraph(
         experiment.name, nodes, found.program.names, (), networks,
         optimizers=_optimizer_lines(experiment, kept), pruned=(*found.pruned, *dropped),
         scheduled=_scheduled(experiment, kept), groups=tuple(g for g in groups if g), states=tuple(states),
         averages=tuple(_averages(experiment, found.program, networks)),
-        conditions=tuple(_conditions(experiment, found.program, nodes, groups, states)),
+        conditions=conditions,
         plans={n: _network(experiment, n) for n in (*networks, *(m for m in experiment.networks if m in nodes))},
         shared=dict(shared or {}),
     )  # fmt: skip
@@ -144,19 +146,14 @@ def _network(experiment: Experiment, name: str) -> NetworkPlan:
 
 
 def _networks(
-    experiment: Experiment,
-    program: Program,
-    nodes: Mapping[str, Node],
-    updates: list[UpdatePlan],
-    states: list[StatePlan],
+    experiment: Experiment, nodes: Mapping[str, Node], roots: list[str], updates: list[UpdatePlan]
 ) -> tuple[str, ...]:
-    """Networks that a loss, a state or a predicate reads, those that are trained, and those that follow one of them."""
-    kept = {when_key(u.name) for u in updates}
-    roots = [u.loss for u in updates] + [s.next for s in states]
-    roots += [node for key, node in program.others.items() if key in kept]
+    """Networks that something reads, those that are trained, and those that follow one of them."""
     read = {n for s in in_order(nodes, roots) for n in nodes[s].networks}
     read |= {n for u in updates for n in u.networks}
     following = {n.name for n in experiment.networks.values() if n.ema_of in read}
+    betas = [beta_key(n) for n in following if beta_key(n) in nodes]
+    read |= {n for s in in_order(nodes, betas) for n in nodes[s].networks}
     read |= {experiment.networks[n].ema_of or n for n in read}
     return tuple(n.name for n in experiment.networks.values() if n.name in read | following and n.unroll_of is None)
 

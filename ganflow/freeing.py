@@ -84,7 +84,7 @@ def _arms(reader: _Reader, phase: Phase) -> tuple[Phase, _Later]:
     """Each arm first drops what only other arms still need."""
     walked = [(arm, *_sequence(reader, arm.phases)) for arm in phase.arms]
     needed = set().union(*(later.needed for *_, later in walked))
-    mentioned = set().union(*(later.mentioned for *_, later in walked))
+    mentioned = set.intersection(*(later.mentioned for *_, later in walked)) | needed
     arms = tuple(Arm(a.active, p, reader.sorted(needed - later.mentioned)) for a, p, later in walked)
     return replace(phase, arms=arms), _Later(mentioned, needed)
 

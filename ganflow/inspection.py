@@ -65,8 +65,8 @@ def inspect(experiment: Experiment, *, shapes: bool = True) -> Inspection:
 
 def check_optimizers(experiment: Experiment, graph: StepGraph) -> None:
     """Make each on a parameter of no size: ``Adam.lr = 'fast'`` is found without building a network."""
-    for name in dict.fromkeys(n for u in graph.updates for n in u.steps):
-        declared = experiment.networks[name].optimizer
+    for name, update in {key: u for u in graph.updates for key in u.steps}.items():
+        declared = (experiment.updates[update.name] if update.own_optimizer else experiment.networks[name]).optimizer
         if declared is not None:
             parameter = torch.nn.Parameter(torch.empty(0, device="meta"))
             optimizer(experiment, declared, name, [parameter], Counters())

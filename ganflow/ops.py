@@ -99,6 +99,15 @@ def resize(
     return F.interpolate(x, size=pixels, mode=mode, antialias=antialias)
 
 
+def per_sample(x: Tensor, like: Tensor) -> Tensor:
+    """``per_sample(uniform(size(real, 0)), real)``: N numbers as N×1×…×1, one for each sample of ``like``."""
+    if x.ndim != 1 or len(x) != len(like):
+        raise GanflowError(
+            f"per_sample: {tuple(x.shape)} numbers for {len(like)} samples", hint="one number per sample", code="shape"
+        )
+    return x.view(-1, *[1] * (like.ndim - 1))
+
+
 def full(
     shape: int | Sequence[int],
     value: Value,
@@ -224,6 +233,11 @@ def tanh(x: Value) -> Value:
     return torch.tanh(x) if isinstance(x, Tensor) else math.tanh(x)
 
 
+def cos(x: Value) -> Value:
+    """``cos(3.14159 * step / 1000)``, of an angle in radians; numbers too."""
+    return torch.cos(x) if isinstance(x, Tensor) else math.cos(x)
+
+
 def relu(x: Value) -> Value:
     """``relu(1 - pred)``: the positive part, numbers too."""
     return torch.relu(x) if isinstance(x, Tensor) else maximum(x, type(x)(0))
@@ -332,9 +346,9 @@ def detach(x: Any) -> Any:
     )
 
 
-_UNARY = (sqrt, square, abs, exp, log, sign, tanh, relu, softplus, sigmoid)
+_UNARY = (sqrt, square, abs, exp, log, sign, tanh, cos, relu, softplus, sigmoid)
 _HOST: tuple[Callable[..., Any], ...] = (*_UNARY, pow, minimum, maximum, clamp, lerp, where, detach)
-_TENSOR = (cat, flat, mean, sum, std, norm, one_hot, argmax, chunk, flip, resize, full, logsumexp)
+_TENSOR = (cat, flat, mean, sum, std, norm, one_hot, argmax, chunk, per_sample, flip, resize, full, logsumexp)
 
 OPS: tuple[OpInfo, ...] = (
     *(OpInfo(f.__name__, f, host=True) for f in _HOST),

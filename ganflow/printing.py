@@ -19,7 +19,7 @@ HELPERS = frozenset(
     {"batch", "counters", "logs", "log_gradients", "parameters", "optimizers", "schedules", "states", "frozen",
      "no_grad", "draw", "gradient", "gradient_norm", "clip_gradients", "clear_gradients", "observe", "step",
      "set_hyperparameters", "fetch", "redraw", "run", "part", "share", "in_parts", "unrolled", "follow",
-     "clamp_weights", "kept_buffers", "constant", "active", "values", "leaf_of"}
+     "clamp_weights", "kept_buffers", "constant", "active", "values"}
 )  # fmt: skip
 
 # What `observe` is told right before the backward pass of an update, in place of a node: no name has a space.

@@ -117,8 +117,8 @@ class Reader:
                 return self.op(scope, tree, op, list(values))
             case E.Compare():
                 return self.compare(tree, scope)
-            case E.If(test=test, body=body, orelse=orelse):
-                return self.op(scope, tree, "if", [test, body, orelse])
+            case E.If():
+                return self.conditional(tree, scope)
             case E.Index(value=value, index=index):
                 return self.compound(scope, tree, "index", "", [value, index])
             case E.Slice(lower=lower, upper=upper, step=step):
@@ -132,6 +132,20 @@ class Reader:
             "a template stands here where a value is needed", location=tree.location, code="syntax",
             hint="give the template a name of its own (`penalty = 'lambda D, x: ...'`) and call that",
         )  # fmt: skip
+
+    def conditional(self, tree: E.If, scope: Scope) -> str:
+        """`a if c else b`: c is known to the host; a state counts, for it was committed before."""
+        node = self.op(scope, tree, "if", [tree.test, tree.body, tree.orelse])
+        test = self.nodes[node].inputs[0]
+        parts = [test]
+        for name in parts:  # a host value (`size(x, 2)`) is one whatever it is made of
+            parts += () if self.nodes[name].host else self.nodes[name].inputs
+        if any(n.kind in ("field", "call", "parameter", "network") or n.site for n in map(self.nodes.get, parts) if n):
+            raise GanflowError(
+                f"`{E.show(tree.test)}` reads a tensor, and what stands before `if` is chosen by the host",
+                location=tree.test.location, hint="choose element by element: where(c, a, b)", code="host-test",
+            )  # fmt: skip
+        return node
 
     def value(self, tree: E.Expr, scope: Scope) -> str:
         return self.as_node(self.read(tree, scope), tree.location)

@@ -9,6 +9,7 @@ Gin itself is silent about all of these: a mistyped scope must not go unnoticed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import torch
 from gin import config as gin_config
@@ -80,7 +81,8 @@ def _arguments(optimizer: Optimizer | None) -> Iterator[Text]:
 
 def _declarations(experiment: Experiment, read: set[str]) -> Iterator[Diagnostic]:
     for d in experiment.definitions.values():
-        if d.name not in read and not d.read_by_gin:
+        preset = Path(d.location.file).parent.name == "presets"  # a library: nobody needs all of it
+        if d.name not in read and not d.read_by_gin and not preset:
             yield _warning(f"nothing reads `{d.name}`", d.location, did_you_mean(d.name, read - {d.name}))
     for n in experiment.networks.values():
         if n.name not in read and n.ema_of not in read:  # an average is there to be saved
@@ -134,6 +136,8 @@ def _built(experiment: Experiment, read: set[str]) -> dict[str, set[str]] | None
     found: dict[str, set[str]] = {name: {""} for name in ("Trainer", "Schedule", *experiment.ops)}
     for name in experiment.ops.keys() - read:
         found.pop(name)
+    if read & {"adv_d", "adv_g"}:
+        found["adv"] = {""}
     owners = [*experiment.networks.values(), *experiment.updates.values()]
     for owner in owners:
         if owner.optimizer is not None:

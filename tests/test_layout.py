@@ -64,6 +64,7 @@ LAYERS = {
     "unroll": 4,
     "parts": 4,
     "sharing": 4,
+    "entry": 4,
     "lazy": 4,
     "assembly": 4,
     "running": 4,

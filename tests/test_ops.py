@@ -18,7 +18,8 @@ from ganflow import ops
 from ganflow.errors import GanflowError
 
 LANGUAGE = """cat flat mean sum std norm sqrt square abs exp log pow sign tanh relu softplus sigmoid clamp
-minimum maximum lerp where one_hot argmax size chunk flip resize full logsumexp detach"""
+minimum maximum lerp where one_hot argmax size chunk flip resize full logsumexp detach
+cos per_sample"""
 
 rng = np.random.default_rng(0)
 A, B = rng.normal(size=(2, 3, 4, 5)), rng.normal(size=(2, 3, 4, 5))
@@ -64,6 +65,8 @@ CASES: list[tuple[str, tuple[Any, ...], dict[str, Any], Any, bool]] = [
     ("pow", (2.0, X), {}, 2.0**A, False),
     ("sign", (X,), {}, np.sign(A), True),
     ("tanh", (X,), {}, np.tanh(A), True),
+    ("cos", (X,), {}, np.cos(A), True),
+    ("per_sample", (X[:, 0, 0, 0], Y), {}, A[:, :1, :1, :1], True),
     ("relu", (X,), {}, A * (A > 0), True),
     ("softplus", (X,), {}, softplus(A), True),
     ("sigmoid", (X,), {}, 1 / (1 + np.exp(-A)), True),

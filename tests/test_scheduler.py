@@ -83,3 +83,12 @@ def test_wrong_declarations_are_refused(definitions: dict, updates: dict, code: 
     with pytest.raises(GanflowError) as error:
         schedule(toy)
     assert code in error.value.code
+
+
+def test_the_host_chooses_by_what_it_knows() -> None:
+    definitions = {"y": "G(x) if step > 3 else G(x) + 1"}
+    graph = schedule(experiment(definitions, {"G": "mean(y)"}, ["G"]))
+    branches = [made(graph, 0, n).guard for n in graph.nodes if graph.nodes[n].kind == "call"]
+    assert [guard[0][1] for guard in branches] == [True, False]
+    with pytest.raises(GanflowError, match="reads a tensor"):
+        schedule(experiment({"y": "G(x) if mean(x) > 3 else x"}, {"G": "mean(y)"}, ["G"]))

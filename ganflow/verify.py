@@ -1,0 +1,208 @@
+"""What every plan must satisfy, whoever made it: an executable specification (step_graph.md).
+
+    verify(graph)                 # raises AssertionError, and says which rule which phase breaks
+
+It walks every way through the iteration and keeps only what execution would have: which values are there, with or
+without a graph, at which version of the networks they were made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ganflow.graph import (
+    Evaluate,
+    Free,
+    Leaf,
+    Node,
+    Phase,
+    Reuse,
+    StepGraph,
+    UpdatePlan,
+    ancestors,
+    edges,
+    in_order,
+    read_networks,
+    statement_inputs,
+)
+from ganflow.modes import Modes, carries, modes_of
+
+
+@dataclass(frozen=True)
+class _Value:
+    """A value that exists: with a graph, made at these versions of all networks upstream, after which it is kept."""
+
+    graph: bool
+    versions: Mapping[str, int]
+    kept_for: tuple[str, ...] = ()
+
+
+@dataclass
+class _Now:
+    """What exists at one point of one way through the iteration."""
+
+    values: dict[str, _Value] = field(default_factory=dict)
+    versions: dict[str, int] = field(default_factory=dict)
+    differentiated: set[str] = field(default_factory=set)  # values whose graph a backward pass has freed
+
+    def copy(self) -> _Now:
+        return _Now(dict(self.values), dict(self.versions), set(self.differentiated))
+
+
+def verify(graph: StepGraph) -> None:
+    """Check the rules of a plan.
+
+    Raises:
+        AssertionError: for a plan that is not one; this is a fault of whoever made it, not of the user.
+    """
+    _check_nodes(graph)
+    used: dict[tuple[str, tuple[str, ...]], bool] = {}
+    _walk(graph, graph.phases, _Now(), used)
+    for (name, updates), was_used in used.items():
+        assert was_used, f"the graph of {name} is kept for {', '.join(updates)}, which never uses it"
+
+
+def _check_nodes(graph: StepGraph) -> None:
+    for name, node in graph.nodes.items():
+        assert node.id == name, f"node {name} calls itself {node.id}"
+        assert all(i in graph.nodes for i in node.inputs), f"{name} reads a node that does not exist"
+    assert len(in_order(graph.nodes, graph.nodes)) == len(graph.nodes)
+    for name, node_id in graph.names.items():
+        assert node_id in graph.nodes, f"the definition {name} has no node"
+
+
+def _walk(graph: StepGraph, phases: Sequence[Phase], now: _Now, used: dict[tuple[str, tuple[str, ...]], bool]) -> None:
+    for place, phase in enumerate(phases):
+        assert phase.times >= 1, f"{phase.name} runs {phase.times} times"
+        for _ in range(min(phase.times, 2)):  # the second run of a loop sees what the first has left
+            _phase(graph, phase, now, used)
+        if phase.arms:
+            assert place == len(phases) - 1, f"something follows the arms of {phase.name}"
+            assert len({a.active for a in phase.arms}) == len(phase.arms) == 2 ** len(phase.asks)
+            for arm in phase.arms:
+                inside = now.copy()
+                _free(inside, arm.frees, phase)
+                _walk(graph, arm.phases, inside, used)
+            return
+    assert not now.values, f"never freed: {', '.join(now.values)}"
+
+
+def _phase(graph: StepGraph, phase: Phase, now: _Now, used: dict[tuple[str, tuple[str, ...]], bool]) -> None:
+    inside = f"in {phase.name}"
+    for action in phase.actions:
+        match action:
+            case Evaluate():
+                _evaluate(graph, action, phase, now, used)
+            case Reuse(node=node, graph=with_graph, stale=stale):
+                assert node in now.values, f"{inside} {node} is reused but not there"
+                _check_reuse(graph.nodes, node, with_graph, stale, phase, now, used)
+            case Leaf(node=node):
+                assert node in now.values or not graph.nodes[node].is_statement, f"{inside} a leaf is made of nothing"
+            case Free(nodes=nodes):
+                _free(now, nodes, phase)
+    for update in phase.updates:
+        _backward(graph, update, phase, now)
+    for root in [c.node for c in phase.commits] + [c.node for c in graph.conditions if c.name in phase.asks]:
+        _check_read(graph.nodes, root, now, inside)
+    if phase.microbatches > 1:  # what parts made is gone with them, unless it was put together
+        made = {a.node for a in phase.evaluations} & now.values.keys()
+        now.values = {n: v for n, v in now.values.items() if n not in made or n in phase.merged}
+    _free(now, phase.frees, phase)
+    for network in phase.moves:
+        now.versions[network] = now.versions.get(network, 0) + 1
+
+
+def _evaluate(
+    graph: StepGraph, action: Evaluate, phase: Phase, now: _Now, used: dict[tuple[str, tuple[str, ...]], bool]
+) -> None:
+    node = graph.nodes[action.node]
+    _check_read(graph.nodes, node.id, now, f"in {phase.name}", own=False)
+    for reader, position in (*action.cut, *action.cone):
+        source = graph.nodes[reader].inputs[position]
+        here = {(e.reader, e.position) for e in edges(graph.nodes, node.id)}
+        assert (reader, position) in here, f"in {phase.name} {node.id} cuts {source}, which does not enter it"
+    modes = _modes(graph.nodes, phase)
+    for edge in edges(graph.nodes, node.id):
+        if edge.source in now.values and any(carries(m, graph.nodes, edge) for m in modes):
+            _check_passes(graph.nodes, edge.source, now, f"in {phase.name}")
+    if not node.is_statement:
+        return
+    versions = {n: now.versions.get(n, 0) for n in read_networks(graph.nodes, node.id)}
+    for i in statement_inputs(graph.nodes, node.id):
+        if i in now.values:
+            versions = {**now.values[i].versions, **versions}
+    now.values[node.id] = _Value(action.graph, versions, action.kept_for)
+    now.differentiated.discard(node.id)
+    if action.kept_for:
+        assert action.graph, f"in {phase.name} {node.id} is kept with a graph that it does not have"
+        used.setdefault((node.id, action.kept_for), False)
+
+
+def _check_reuse(
+    nodes: Mapping[str, Node], node: str, with_graph: bool, stale: tuple[str, ...], phase: Phase, now: _Now,
+    used: dict[tuple[str, tuple[str, ...]], bool],
+) -> None:  # fmt: skip
+    value = now.values[node]
+    moved = tuple(sorted(n for n, v in value.versions.items() if now.versions.get(n, 0) != v))
+    assert moved == tuple(sorted(stale)), f"in {phase.name} {node} is said to be from before {stale}, not {moved}"
+    if with_graph:
+        assert value.graph, f"in {phase.name} {node} is reused with a graph that it does not have"
+        assert node not in now.differentiated, f"in {phase.name} the graph of {node} is gone"
+        upstream = ancestors(nodes, [node])  # the graph of a value is that of all it is made of
+        passed = {n for m in _modes(nodes, phase) for a in upstream & m.carrying for n in nodes[a].networks}
+        through = sorted(passed & set(moved))
+        assert not through, f"in {phase.name} gradient passes {node}, whose networks {through} have stepped"
+        for key in used:
+            if key[0] in upstream and {u.name for u in phase.updates} & set(key[1]):
+                used[key] = True
+
+
+def _check_read(nodes: Mapping[str, Node], root: str, now: _Now, inside: str, own: bool = True) -> None:
+    reads = [root] if own and nodes[root].is_statement else statement_inputs(nodes, root)
+    for name in reads:
+        if nodes[name].is_statement:
+            assert name in now.values, f"{inside} {root} reads {name}, which is not there"
+
+
+def _backward(graph: StepGraph, update: UpdatePlan, phase: Phase, now: _Now) -> None:
+    inside = f"in update {update.name}"
+    _check_read(graph.nodes, update.loss, now, inside)
+    modes = modes_of(graph.nodes, [update.loss], frozenset(update.moves))
+    reached = {n for s in modes.carrying for n in graph.nodes[s].networks if not graph.nodes[s].frozen}
+    for network in update.networks:
+        parts = [t for t in update.trains if t.split(".")[0] == network]
+        holders = {network, *(n for t in parts for n in graph.shared.get(t, ()))}
+        assert reached & holders, f"{inside} {network} is trained and gets no gradient"
+    for name in modes.carrying & now.values.keys():
+        _check_passes(graph.nodes, name, now, inside)
+    later = phase.updates[phase.updates.index(update) + 1 :]
+    if not update.retain_graph:
+        others = [modes_of(graph.nodes, [u.loss], frozenset(u.moves)).carrying for u in later]
+        kinds = ("network", "parameter")
+        shared = {n for o in others for n in o & modes.carrying if graph.nodes[n].kind not in kinds}
+        assert not shared, f"{inside} the graph of {', '.join(sorted(shared))} is not retained for a later member"
+    if update is phase.updates[-1]:
+        all_carrying = [modes_of(graph.nodes, [u.loss], frozenset(u.moves)).carrying for u in phase.updates]
+        now.differentiated |= set().union(*all_carrying) & now.values.keys()
+    assert update.steps, f"{inside} nothing steps"
+    assert ancestors(graph.nodes, [update.loss]), inside
+
+
+def _modes(nodes: Mapping[str, Node], phase: Phase) -> list[Modes]:
+    return [modes_of(nodes, [u.loss], frozenset(u.moves)) for u in phase.updates]
+
+
+def _check_passes(nodes: Mapping[str, Node], name: str, now: _Now, inside: str) -> None:
+    """Gradient can pass this value: it has a graph, which is whole, of networks as they are."""
+    assert now.values[name].graph, f"{inside} gradient passes {name}, which has no graph"
+    assert name not in now.differentiated, f"{inside} the graph of {name} is gone"
+    own = read_networks(nodes, name)
+    moved = [n for n in own if now.values[name].versions[n] != now.versions.get(n, 0)]
+    assert not moved, f"{inside} gradient passes {name}, whose networks {moved} have stepped"
+
+
+def _free(now: _Now, names: Sequence[str], phase: Phase) -> None:
+    for name in names:
+        assert name in now.values, f"in {phase.name} {name} is freed but not there"
+        del now.values[name]
