@@ -19,6 +19,7 @@ from ganflow.cost import Cost, cost_cells, cost_footer, measure
 from ganflow.errors import GanflowError
 from ganflow.experiment import Diagnostic, Experiment
 from ganflow.graph import StepGraph
+from ganflow.modules import check_modules, meta_networks
 from ganflow.scheduler import build
 from ganflow.settings import settings_of
 from ganflow.step import Counters
@@ -56,20 +57,31 @@ def inspect(experiment: Experiment, *, shapes: bool = True) -> Inspection:
     check_values(experiment, settings_of(experiment))
     graph = build(experiment)
     check_optimizers(experiment, graph)
-    whole = not any(f.level == "error" for f in graph.diagnostics)
-    cost = measure(experiment, graph) if shapes and whole else Cost()
-    found = [*graph.diagnostics, *cost.errors, *unused(experiment)]
+    found, cost = [*graph.diagnostics], Cost()
+    if shapes and not _errors(found):
+        networks = meta_networks(experiment, graph)
+        found += check_modules(experiment, graph, networks)
+        cost = cost if _errors(found) else measure(experiment, graph, networks=networks)
+    found += [*cost.errors, *unused(experiment)]
     order = ("error", "warning", "note")
     return Inspection(graph, cost, tuple(sorted(found, key=lambda f: order.index(f.level))))
 
 
+def _errors(findings: Sequence[Diagnostic]) -> bool:
+    return any(f.level == "error" for f in findings)
+
+
 def check_optimizers(experiment: Experiment, graph: StepGraph) -> None:
     """Make each on a parameter of no size: ``Adam.lr = 'fast'`` is found without building a network."""
-    for name in dict.fromkeys(n for u in graph.updates for n in u.steps):
-        declared = experiment.networks[name].optimizer
-        if declared is not None:
-            parameter = torch.nn.Parameter(torch.empty(0, device="meta"))
-            optimizer(experiment, declared, name, [parameter], Counters())
+    made: set[str] = set()
+    for update in graph.updates:
+        own = experiment.updates[update.name].optimizer
+        for key in (k for k in update.steps if k not in made):
+            made.add(key)
+            declared = own or experiment.networks[key].optimizer
+            if declared is not None:
+                parameter = torch.nn.Parameter(torch.empty(0, device="meta"))
+                optimizer(experiment, declared, key, [parameter], Counters())
 
 
 def refuse(findings: Sequence[Diagnostic], *, strict: bool = False) -> None:

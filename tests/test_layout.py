@@ -46,6 +46,10 @@ LAYERS = {
     "terms": 3,
     "reuse": 3,
     "checks": 3,
+    "paths": 3,
+    "habits": 3,
+    "games": 3,
+    "domains": 3,
     "codegen": 3,
     "views": 3,
     "plan_text": 3,
@@ -83,6 +87,7 @@ LAYERS = {
     "settings": 5,
     "unused": 5,
     "inspection": 5,
+    "modules": 5,
     "validation": 5,
     "display": 5,
     "trainer": 5,
@@ -104,6 +109,7 @@ ON_CALL |= {("views", "codegen")}
 COMPILER = {"errors", "expr", "parsing", "experiment", "graph", "names", "scopes", "signatures", "resolve", "terms"}
 COMPILER |= {"modes", "reuse", "scheduler", "checks", "codegen", "views", "plan_text", "nodes", "reader", "unrolling"}
 COMPILER |= {"declare", "declared", "stages", "actions", "freeing", "printing", "writing", "verify", "json_view"}
+COMPILER |= {"paths", "habits", "games", "domains"}
 HEAVY = {"torch", "torchmetrics", "gin"}
 
 # What gin files name: plain Python and torch, usable without gin and without an experiment.

@@ -1,0 +1,32 @@
+"""Networks for tests of the checks, known to gin like those of ``zoo_networks``."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from zoo_networks import register
+
+
+@register
+class Trunk(nn.Module):
+    """N×6 -> N×4."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.layer(x))
+
+
+@register
+class Head(nn.Module):
+    """N×6 -> N×1, through a trunk that others may hold as well."""
+
+    def __init__(self, trunk: nn.Module) -> None:
+        super().__init__()
+        self.trunk, self.head = trunk, nn.Linear(4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.trunk(x))

@@ -1,0 +1,83 @@
+"""Static checks: each has a stable code, a level, a place with a caret, and the right cure; none cries wolf."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import check_networks  # noqa: F401 - registers what some of the files name
+from commands import ganflow
+from ganflow.inspection import inspect
+from golden_text import GOLDEN, check_golden
+from test_zoo import PROGRAMS, experiment
+from zoo_networks import known
+
+CHECKS = GOLDEN / "checks"
+FINE = ("base", "cyclegan", "pix2pix")
+CASES = sorted(p.stem for p in CHECKS.glob("*.gin") if p.stem not in FINE)
+
+LEVELS = {
+    "unknown-name": "error", "name-clash": "error", "cycle": "error", "arguments": "error", "unknown-part": "error",
+    "starved-network": "error", "starved-term": "error", "constant-term": "warning", "no-owner": "error",
+    "no-optimizer": "error", "two-owners": "error", "not-trainable": "error", "derived": "error", "group": "error",
+    "microbatches": "error", "redefined": "warning", "unused": "warning", "stale-repeat": "warning",
+    "lazy-gain": "warning", "not-scalar": "error", "shape": "error", "grad-batch-norm": "warning",
+    "wgan-unbounded": "warning", "same-target": "warning", "opposed": "warning", "domains": "warning",
+    "same-text": "note", "host-sync": "note",
+}  # fmt: skip
+QUIETER = {"constant-term-elsewhere": "note"}
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the gin files as the working directory."""
+    for path in CHECKS.glob("*.gin"):
+        shutil.copy(path, tmp_path)
+    shutil.copy(GOLDEN / "errors" / "base.gin", tmp_path / "pix2pix.gin")
+    monkeypatch.chdir(tmp_path)
+    with known():
+        yield tmp_path
+
+
+def code_of(case: str) -> str:
+    """``starved-term`` of ``starved-term-hidden``."""
+    return max((c for c in LEVELS if f"{case}-".startswith(f"{c}-")), key=len)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_finding_has_its_code_level_place_and_cure(case: str, capsys: pytest.CaptureFixture[str]) -> None:
+    found = ganflow(capsys, "check", f"{case}.gin")
+    code = code_of(case)
+    level = QUIETER.get(case, LEVELS[code])
+    assert re.search(rf"^\S+\.gin:\d+: {level}\[{code}\]: ", found.out + found.err, re.MULTILINE)
+    assert found.status == (2 if level == "error" else 0)
+    check_golden(CHECKS / f"{case}.txt", found.out + found.err)
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if LEVELS[code_of(c)] == "warning" and c not in QUIETER])
+def test_strict_refuses_what_is_only_suspicious(case: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ganflow(capsys, "check", f"{case}.gin", "--strict").status == 2
+
+
+def test_every_check_has_a_case() -> None:
+    assert {code_of(c) for c in CASES} == LEVELS.keys()
+
+
+@pytest.mark.parametrize("case", FINE)
+def test_what_is_fine_has_no_findings(case: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ganflow(capsys, "check", f"{case}.gin").out == "0 errors, 0 warnings, 0 notes\n"
+
+
+# What the zoo's programs are told: each is true, and none of it is a mistake.
+NOTES = {"vaegan": {"constant-term", "same-text", "host-sync"}}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_published_programs_are_not_suspected(program: str) -> None:
+    found = inspect(experiment(program)).findings
+    assert [f for f in found if f.level != "note"] == []
+    assert {f.code for f in found} == NOTES.get(program, set())
