@@ -53,7 +53,7 @@ def _starved_networks(nodes: Mapping[str, Node], update: UpdatePlan, modes: Mode
             )
             hint = _cut_hint(nodes, update.loss, {network}) if reached else "minimize something made by it"
             message = f"update {update.name} trains {network}, which no term reaches: {why}"
-            yield Diagnostic("error", "starved-network", message, update.location, hint)
+            yield Diagnostic("error", "starved-network", message, nodes[update.loss].location, hint)
 
 
 def _cut_hint(nodes: Mapping[str, Node], root: str, networks: Set[str]) -> str:
