@@ -16,6 +16,7 @@ from ganflow.graph import Node, StepGraph, UpdatePlan, ancestors, in_order
 from ganflow.habits import check_habits
 from ganflow.modes import Modes, modes_of
 from ganflow.paths import cut_path
+from ganflow.penalties import check_interpolation
 
 
 def raise_first_error(findings: Iterable[Diagnostic]) -> None:
@@ -37,7 +38,7 @@ def check_graph(graph: StepGraph, experiment: Experiment) -> list[Diagnostic]:
     found += _orphans(graph, experiment)
     if not any(f.level == "error" for f in found):
         found += [*check_habits(graph, experiment, modes), *check_games(graph, experiment, modes)]
-        found += check_domains(graph, experiment)
+        found += [*check_domains(graph, experiment), *check_interpolation(graph), *_weightless(graph, experiment)]
     return found
 
 
@@ -128,6 +129,17 @@ def _missing_optimizers(experiment: Experiment, update: UpdatePlan) -> Iterator[
                 "error", "not-trainable", f"update {update.name} trains {name}, which is declared trainable = False",
                 network.where.get("trainable", network.location), f"drop {name} from its `trains`, or the declaration",
             )  # fmt: skip
+
+
+def _weightless(graph: StepGraph, experiment: Experiment) -> Iterator[Diagnostic]:
+    """An ablation, or a default that nobody raised: it is said, and no more."""
+    others = ", ".join(f"{p.kind} {p.name}" for p in graph.pruned if p.kind != "term")
+    for pruned in (p for p in graph.pruned if p.kind == "term"):
+        named = experiment.definitions.get(pruned.name)
+        yield Diagnostic(
+            "note", "zero-weight", f"term {pruned.name} has weight 0 ({pruned.reason}) and is left out",
+            named.location if named else experiment.location, f"left out with it: {others}" if others else "",
+        )  # fmt: skip
 
 
 def _orphans(graph: StepGraph, experiment: Experiment) -> Iterator[Diagnostic]:

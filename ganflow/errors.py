@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-
 _KEY = re.compile(r"\s*(?P<key>[\w./]+)\s*[=:]")  # `G/Update.minimize = ...`, `D/Update:`
 
 

@@ -28,6 +28,7 @@ LEVELS = {
     "lazy-gain": "warning", "not-scalar": "error", "shape": "error", "grad-batch-norm": "warning",
     "wgan-unbounded": "warning", "same-target": "warning", "opposed": "warning", "domains": "warning",
     "same-text": "note", "host-sync": "note",
+    "interpolation": "warning", "zero-weight": "note",
 }  # fmt: skip
 QUIETER = {"constant-term-elsewhere": "note"}
 

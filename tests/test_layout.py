@@ -50,6 +50,7 @@ LAYERS = {
     "habits": 3,
     "games": 3,
     "domains": 3,
+    "penalties": 3,
     "codegen": 3,
     "views": 3,
     "plan_text": 3,
@@ -109,7 +110,7 @@ ON_CALL |= {("views", "codegen")}
 COMPILER = {"errors", "expr", "parsing", "experiment", "graph", "names", "scopes", "signatures", "resolve", "terms"}
 COMPILER |= {"modes", "reuse", "scheduler", "checks", "codegen", "views", "plan_text", "nodes", "reader", "unrolling"}
 COMPILER |= {"declare", "declared", "stages", "actions", "freeing", "printing", "writing", "verify", "json_view"}
-COMPILER |= {"paths", "habits", "games", "domains"}
+COMPILER |= {"paths", "habits", "games", "domains", "penalties"}
 HEAVY = {"torch", "torchmetrics", "gin"}
 
 # What gin files name: plain Python and torch, usable without gin and without an experiment.
