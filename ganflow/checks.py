@@ -16,7 +16,7 @@ from ganflow.graph import Node, StepGraph, UpdatePlan, ancestors, in_order
 from ganflow.habits import check_habits
 from ganflow.modes import Modes, modes_of
 from ganflow.paths import cut_path
-from ganflow.penalties import check_interpolation
+from ganflow.penalties import check_gradients, check_interpolation
 
 
 def raise_first_error(findings: Iterable[Diagnostic]) -> None:
@@ -35,7 +35,7 @@ def check_graph(graph: StepGraph, experiment: Experiment) -> list[Diagnostic]:
         found += _starved_terms(graph.nodes, update, modes)
         found += _missing_optimizers(experiment, update)
         found += _whole_batch(graph.nodes, update, modes[update.name])
-    found += _orphans(graph, experiment)
+    found += [*_orphans(graph, experiment), *check_gradients(graph)]
     if not any(f.level == "error" for f in found):
         found += [*check_habits(graph, experiment, modes), *check_games(graph, experiment, modes)]
         found += [*check_domains(graph, experiment), *check_interpolation(graph), *_weightless(graph, experiment)]

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from ganflow.experiment import Diagnostic, Experiment
 from ganflow.graph import StepGraph, UpdatePlan
-from ganflow.habits import structure
+from ganflow.habits import interval, structure
 from ganflow.modes import Modes
 from ganflow.nodes import Node, ancestors, constant
 
@@ -161,6 +161,8 @@ def check_games(graph: StepGraph, experiment: Experiment, modes: Mapping[str, Mo
         for p in pulls(graph.nodes, u.loss, experiment)
         if p.call in modes[u.name].carrying
     ]
+    for update in graph.updates:
+        yield from _one_sided(graph, update, [s for s in sides if s.update is update])
     reported: set[tuple[str, str]] = set()
     for d in sides:
         for g in (s for s in sides if s.judged == d.judged and s.update is not d.update):
@@ -169,6 +171,7 @@ def check_games(graph: StepGraph, experiment: Experiment, modes: Mapping[str, Mo
             if found is not None and pair not in reported and pair[::-1] not in reported:
                 reported.add(pair)
                 yield found
+    yield from slow_critics(graph, experiment)
 
 
 def _plain(nodes: Mapping[str, Node], node: Node) -> Node:
@@ -200,6 +203,44 @@ def _no_game(graph: StepGraph, sides: list[_Side], d: _Side, g: _Side) -> Diagno
         f"{judge} calls what {', '.join(g.update.networks)} makes fake (target False), and "
         f"{', '.join(g.update.networks)} wants it called real (target True)",
     )  # fmt: skip
+
+
+def _one_sided(graph: StepGraph, update: UpdatePlan, sides: list[_Side]) -> Iterator[Diagnostic]:
+    """A judge that is to call everything it is shown the same, generated or not, learns a constant."""
+    trained = {n for u in graph.updates for n in u.networks}
+    for judge in update.networks:
+        mine = [s.pull for s in sides if s.pull.judge == judge and s.pull.kind in ("side", "target", "linear")]
+        makers = [_upstream(graph.nodes, graph.nodes[p.call].inputs) & trained - {judge} for p in mine]
+        outside = [m for m in makers if m - set(update.networks)]
+        if len(mine) > 1 and outside and not all(makers) and all(p.same(mine[0]) for p in mine):
+            node = graph.nodes[mine[-1].by]
+            texts = " and ".join(dict.fromkeys(f"`{graph.nodes[p.by].text}`" for p in mine))
+            yield Diagnostic(
+                "warning", "same-target",
+                f"update {update.name} wants {judge} to call real and generated samples the same: {texts}",
+                node.location, "real samples have the target True, generated ones False",
+            )  # fmt: skip
+
+
+def slow_critics(graph: StepGraph, experiment: Experiment) -> Iterator[Diagnostic]:
+    """A Wasserstein critic is trained to (near) its optimum between the generator's steps, not the other way round."""
+    for update in graph.updates:
+        mine = pulls(graph.nodes, update.loss, experiment)
+        for judge in update.networks:
+            linear = {p.sign for p in mine if p.judge == judge and p.kind == "linear"} == {1, -1}
+            players = [u for u in graph.updates if judge not in u.networks
+                       and any(p.judge == judge for p in pulls(graph.nodes, u.loss, experiment))]  # fmt: skip
+            often = [u for u in players if interval(graph, u.name) < interval(graph, update.name)]
+            if linear and often:
+                declared = experiment.updates[update.name]
+                yield Diagnostic(
+                    "warning", "slow-critic",
+                    f"update {update.name} trains the critic {judge} in one iteration of "
+                    f"{interval(graph, update.name)}, and {often[0].name} trains against it more often",
+                    declared.where.get("every", declared.where.get("when", update.location)),
+                    f"n_critic is the other way round: {often[0].name}/Update.every = 5, "
+                    f"or {update.name}/Update.repeat = 5",
+                )  # fmt: skip
 
 
 def _undone(graph: StepGraph, a: _Side, b: _Side) -> Diagnostic | None:

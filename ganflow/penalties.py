@@ -1,7 +1,7 @@
-"""Gradient penalties: where the interpolated samples come from.
+"""Gradient penalties: gradients that are there, and where the interpolated samples come from.
 
-    x_hat = 'eps * real + (1 - eps) * fake'          with  eps = 'rand_like(real)'
-    # warning[interpolation]: one number per pixel, where the paper draws one per sample
+x_hat = 'eps * real + (1 - eps) * fake'          with  eps = 'rand_like(real)'
+# warning[interpolation]: one number per pixel, where the paper draws one per sample
 """
 
 from __future__ import annotations
@@ -10,7 +10,22 @@ from collections.abc import Iterator, Mapping
 
 from ganflow.experiment import Diagnostic
 from ganflow.graph import StepGraph
+from ganflow.modes import grad_path
 from ganflow.nodes import Node, constant, in_order
+
+
+def check_gradients(graph: StepGraph) -> Iterator[Diagnostic]:
+    """``grad(y, x)`` of a y that is not made of x."""
+    nodes = graph.nodes
+    read = in_order(nodes, [u.loss for u in graph.updates] + [s.next for s in graph.states])
+    for grad in (nodes[n] for n in read if nodes[n].kind == "grad"):
+        if not grad_path(nodes, read, grad.id):
+            y, x = (nodes[i] for i in grad.inputs)
+            yield Diagnostic(
+                "error", "grad-unrelated",
+                f"`{grad.text}` has no value: no gradient leads from `{y.text}` to `{x.text}`", grad.location,
+                "both have to be the same value: names share, and text written twice does not",
+            )  # fmt: skip
 
 
 def check_interpolation(graph: StepGraph) -> Iterator[Diagnostic]:

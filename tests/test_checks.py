@@ -28,7 +28,8 @@ LEVELS = {
     "lazy-gain": "warning", "not-scalar": "error", "shape": "error", "grad-batch-norm": "warning",
     "wgan-unbounded": "warning", "same-target": "warning", "opposed": "warning", "domains": "warning",
     "same-text": "note", "host-sync": "note",
-    "interpolation": "warning", "zero-weight": "note",
+    "interpolation": "warning", "zero-weight": "note", "grad-unrelated": "error",
+    "slow-critic": "warning",
 }  # fmt: skip
 QUIETER = {"constant-term-elsewhere": "note"}
 
