@@ -191,6 +191,8 @@ def _no_game(graph: StepGraph, sides: list[_Side], d: _Side, g: _Side) -> Diagno
     mine = [s.pull for s in sides if s.update is g.update and s.judged == g.judged]
     if not set(g.update.networks) & made_by or not all(p.same(d.pull) for p in mine):
         return None
+    if d.pull.kind != "side" and _plays(sides, g.update, judge):
+        return None  # a helper beside the game, as in InfoGAN
     node, other = graph.nodes[g.pull.by], graph.nodes[d.pull.by]
     return Diagnostic(
         "warning", "same-target",
@@ -203,6 +205,13 @@ def _no_game(graph: StepGraph, sides: list[_Side], d: _Side, g: _Side) -> Diagno
         f"{judge} calls what {', '.join(g.update.networks)} makes fake (target False), and "
         f"{', '.join(g.update.networks)} wants it called real (target True)",
     )  # fmt: skip
+
+
+def _plays(sides: list[_Side], update: UpdatePlan, judge: str) -> bool:
+    """Does the update play against a judge other than this one?"""
+    mine = [s for s in sides if s.update is update and s.pull.judge != judge]
+    rivals = [s for s in sides if s.update is not update and s.pull.judge in s.update.moves]
+    return any(m.judged == r.judged and m.pull.opposite(r.pull) for m in mine for r in rivals)
 
 
 def _one_sided(graph: StepGraph, update: UpdatePlan, sides: list[_Side]) -> Iterator[Diagnostic]:
@@ -276,10 +285,11 @@ def unbounded_critics(graph: StepGraph, experiment: Experiment) -> dict[str, tup
 
 
 def _bounded(graph: StepGraph, experiment: Experiment, judge: str) -> bool:
-    """Clamped, or an update that trains it takes a gradient of it or hands it to an op that may."""
+    """Clamped, or an update that trains it takes a gradient of it, hands it to an op that may, or keeps it small."""
     losses = [u.loss for u in graph.updates if judge in u.moves]
     read = [graph.nodes[n] for n in ancestors(graph.nodes, losses)]
-    penalties = [n for n in read if n.kind == "grad" or (n.kind == "op" and judge in n.networks)]
+    small = ("square", "abs", "**", "norm", "mse", "l1")
+    penalties = [n for n in read if n.kind == "grad" or (n.kind == "op" and (judge in n.networks or n.target in small))]
     return experiment.networks[judge].clamp is not None or any(
         judge in graph.nodes[i].networks for p in penalties for i in ancestors(graph.nodes, [p.id])
     )

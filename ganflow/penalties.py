@@ -45,21 +45,18 @@ def check_interpolation(graph: StepGraph) -> Iterator[Diagnostic]:
 
 
 def _weights(nodes: Mapping[str, Node], x: str) -> Iterator[Node]:
-    """Uniform draws that are factors in x, or the weight of a `lerp`."""
-    for node in (nodes[n] for n in in_order(nodes, [x])):
-        if node.kind != "op":
-            continue
-        if node.target == "*":
-            yield from (d for i in node.inputs for d in _draws(nodes, i))
-        elif node.target == "lerp":
-            yield from (d for i in node.inputs[2:] for d in _draws(nodes, i))
+    """Uniform draws that say where x lies between two values: ``eps * a + (1 - eps) * b``, ``a + eps * (b - a)``.
 
-
-def _draws(nodes: Mapping[str, Node], name: str) -> list[Node]:
-    """The draw itself, and that of ``1 - eps``."""
-    node = nodes[name]
-    inner = node.inputs if node.kind == "op" and node.target == "-" else (name,)
-    return [nodes[i] for i in inner if nodes[i].kind == "draw" and nodes[i].target in ("uniform", "rand_like")]
+    Noise that is added (DRAGAN) says no such thing.
+    """
+    read = [nodes[n] for n in in_order(nodes, [x]) if nodes[n].kind == "op"]
+    complements = {i for n in read if n.target == "-" for i in n.inputs[1:] if nodes[n.inputs[0]].host}
+    for node in read:
+        for draw in (i for i in node.inputs if nodes[i].kind == "draw" and nodes[i].target in ("uniform", "rand_like")):
+            others = [nodes[i] for i in node.inputs if i != draw]
+            between = any(o.kind == "op" and o.target == "-" and not nodes[o.inputs[0]].host for o in others)
+            if (node.target == "*" and (between or draw in complements)) or node.target == "lerp":
+                yield nodes[draw]
 
 
 def _per_pixel(nodes: Mapping[str, Node], draw: Node) -> bool:

@@ -549,6 +549,31 @@ INNOCENT = {
     ),
     "weights clipped after the step": ("gan.mode = 'wgan'", "D/Network.clamp = (-0.01, 0.01)"),
     "n_critic": ("G/Update.every = 5",),
+    "smoothed labels": ("D_real = 'gan(D(real), 0.9)'", "D_fake = 'gan(D(fake), 0.1)'"),
+    "least squares towards -1, 1 and 0": (
+        "D_real = 'mse(D(real), 1)'", "D_fake = 'mse(D(fake), -1)'", "G_GAN = 'mse(D(fake), 0)'",
+    ),
+    "noise around real samples (DRAGAN)": (
+        "x_hat = 'real + 0.5 * std(real) * rand_like(real)'",
+        "D/Update.minimize = 'D_real + D_fake + 10 * mean((norm(grad(D(x_hat), x_hat), dim=1) - 1) ** 2)'",
+    ),
+    "an energy with a margin (EBGAN)": (
+        "D/MLP.out_features = 3", "D_real = 'mse(D(real), real)'",
+        "D_fake = 'relu(1 - mse(D(detach(fake)), detach(fake)))'", "G_GAN = 'mse(D(fake), fake)'",
+    ),
+    "both sides of a joint distribution (BiGAN)": (
+        "E/Network.module = @MLP()", "E/MLP.in_features = 3", "E/MLP.out_features = 2", "D/MLP.in_features = 5",
+        "D_real = 'gan(D(cat(real, E(real))), True)'", "D_fake = 'gan(D(cat(fake, x)), False)'",
+        "G_GAN = 'gan(D(cat(fake, x)), True) + gan(D(cat(real, E(real))), False)'", "G/Update.trains = ['G', 'E']",
+    ),
+    "a helper that wants what G wants": (
+        *MORE, "mi = 'mean(M(fake)) - log(mean(exp(M(real))))'", "M/Update.minimize = '-mi'",
+        "G/Update.minimize = 'G_GAN - 0.1 * mi'", "Schedule.updates = ['D', 'M', 'G']",
+    ),
+    "a pre-training": (
+        "pre/Update.minimize = 'l1(fake, real)'", "pre/Update.trains = ['G']", "pre/Update.when = 'step < 1000'",
+        "G/Update.when = 'step >= 1000'", "D/Update.when = 'step >= 1000'", "Schedule.updates = ['pre', 'D', 'G']",
+    ),
 }  # fmt: skip
 
 
