@@ -31,7 +31,7 @@ def check_graph(graph: StepGraph, experiment: Experiment) -> list[Diagnostic]:
     found: list[Diagnostic] = []
     modes = {u.name: modes_of(graph.nodes, [u.loss], frozenset(u.moves)) for g in graph.groups for u in g}
     for update in graph.updates:
-        found += _starved_networks(graph.nodes, update, modes[update.name])
+        found += _starved_networks(graph, update, modes[update.name])
         found += _starved_terms(graph.nodes, update, modes)
         found += _missing_optimizers(experiment, update)
         found += _whole_batch(graph.nodes, update, modes[update.name])
@@ -42,10 +42,12 @@ def check_graph(graph: StepGraph, experiment: Experiment) -> list[Diagnostic]:
     return found
 
 
-def _starved_networks(nodes: Mapping[str, Node], update: UpdatePlan, modes: Modes) -> Iterator[Diagnostic]:
+def _starved_networks(graph: StepGraph, update: UpdatePlan, modes: Modes) -> Iterator[Diagnostic]:
+    nodes = graph.nodes
     trained = {n for s in modes.carrying for n in nodes[s].networks if not nodes[s].frozen}
     for network in update.networks:
-        if network not in trained:
+        holders = {h for t in update.trains if t.split(".")[0] == network for h in graph.shared.get(t, ())}
+        if not trained & {network, *holders}:  # a call of one that holds its tensors reaches them
             reached = any(network in nodes[n].networks for n in modes.slice)
             why = (
                 f"`{network}` is used in the loss, but every path from the loss to it is cut"

@@ -96,13 +96,14 @@ def measure(
         values, updates = _run(step, graph, textbook=False)
         _, textbook = _run(step, graph, textbook=True)
     except GanflowError as error:
-        finding = _finding(error)
+        finding = finding_of(error)
         known = {"notes": (finding,)} if finding.level == "note" else {"errors": (finding,)}
         return Cost(parameters=parameters, **known)  # type: ignore[arg-type]
     return Cost(values, updates, sum(textbook.values()), parameters)
 
 
-def _finding(error: GanflowError) -> Diagnostic:
+def finding_of(error: GanflowError) -> Diagnostic:
+    """An error on the meta device: a note where only that device is the reason."""
     if any(word in error.message for word in _UNTRACEABLE):
         message = f"shapes and cost are unknown: {error.message}"
         return Diagnostic(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ganflow import assembly, build
+from ganflow.checks import raise_first_error
 from ganflow.codegen import Source, generate, generate_active
 from ganflow.draws import SeededRandom
 from ganflow.errors import GanflowError
@@ -24,6 +25,7 @@ from ganflow.graph import StepGraph
 from ganflow.parts import in_parts
 from ganflow.randomness import Randomness
 from ganflow.running import Counters, compile_function, compile_step, explain
+from ganflow.scheduler import build as build_graph
 from ganflow.scheduler import plan, schedule
 from ganflow.sharing import check_owners, shared_tensors, trained_parameters
 from ganflow.unroll import unrolled
@@ -80,7 +82,7 @@ class TrainStep:
         seed: int | None = None,
     ) -> None:
         self.experiment = experiment
-        self.graph: StepGraph = schedule(experiment)
+        self.graph: StepGraph = declared(experiment)
         self.device = torch.device(device)
         self.seed = int(experiment.trainer.get("seed", 0)) if seed is None else seed  # type: ignore[call-overload]
         self.batches, self.batches_per_epoch = batches, batches_per_epoch
@@ -95,6 +97,7 @@ class TrainStep:
         self.networks = assembly.networks(self, networks or {})
         if shared := shared_tensors(self.graph, self.networks):
             self.graph = schedule(experiment, shared=shared)
+        raise_first_error(self.graph.diagnostics)
         check_owners(experiment, self.graph.updates, self.networks)
         self.parameters = {u.name: trained_parameters(self.networks, u.trains) for u in self.graph.updates}
         self.optimizers, self._changing = assembly.optimizers(self)
@@ -188,6 +191,17 @@ class TrainStep:
                     f"`{node.target}` is neither defined nor in the batch", location=node.location, code="unknown-name",
                     hint=f"the batch has: {', '.join(batch) or 'nothing'}",
                 )  # fmt: skip
+
+
+def declared(experiment: Experiment) -> StepGraph:
+    """The graph without errors, but for networks that no term reaches: what they share with others is not known yet.
+
+    Raises:
+        GanflowError: any other error.
+    """
+    graph = build_graph(experiment)
+    raise_first_error(f for f in graph.diagnostics if f.code != "starved-network")
+    return graph
 
 
 def namespace(step: TrainStep, graph: StepGraph | None = None) -> dict[str, Any]:

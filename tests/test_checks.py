@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 import check_networks  # noqa: F401 - registers what some of the files name
 from commands import ganflow
+from ganflow.config import load
 from ganflow.inspection import inspect
+from ganflow.step import TrainStep
 from golden_text import GOLDEN, check_golden
 from test_zoo import PROGRAMS, experiment
 from zoo_networks import known
@@ -83,3 +86,28 @@ def test_published_programs_are_not_suspected(program: str) -> None:
     found = inspect(experiment(program)).findings
     assert [f for f in found if f.level != "note"] == []
     assert {f.code for f in found} == NOTES.get(program, set())
+
+
+def test_a_module_that_meta_cannot_build_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    found = ganflow(capsys, "check", "base.gin", "--set", "D/Network.module = @Measured()")
+    assert found.status == 0 and "note[untraceable]" in found.out and "0 errors, 0 warnings, 1 note" in found.out
+
+
+@pytest.mark.parametrize("trains", [["Q", "D"], ["Q", "D.trunk"]])
+def test_networks_may_hold_one_module(trains: list[str]) -> None:
+    """`@trunk/singleton()` is made once for a step, whoever builds first; another step has its own."""
+    declared = load("two-owners.gin", [f"Q/Update.trains = {trains}", "Schedule.updates = ['Q', 'G', 'D']"])
+    assert [f for f in inspect(declared).findings if f.level == "error"] == []
+    one, other = (TrainStep(declared, [{"real": torch.randn(4, 6)}]) for _ in range(2))
+    assert one.networks["D"].trunk is one.networks["Q"].trunk
+    assert one.networks["D"].trunk is not other.networks["D"].trunk
+    assert one.graph.updates[0].moves == ("Q", "D")
+    before = one.networks["Q"].trunk.layer.weight.clone()
+    one()
+    assert not torch.equal(one.networks["Q"].trunk.layer.weight, before)
+
+
+@pytest.mark.parametrize("call", ["D(real, 1)", "D(real, labels=real)", "D()", "D(x=real, y=real)"])
+def test_a_call_that_the_network_does_not_take(call: str) -> None:
+    found = inspect(load("base.gin", [f"D_real = 'gan({call}, True)'"])).findings
+    assert [(f.level, f.code) for f in found] == [("error", "arguments")]
