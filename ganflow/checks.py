@@ -91,16 +91,19 @@ def _starved_terms(
 
 def addends(nodes: Mapping[str, Node], root: str) -> list[str]:
     """What a loss is the sum of, numbers left out; names are opened, so a sum under a name hides nothing."""
-    node = nodes[root]
-    if node.host or node.kind == "constant":
-        return []
-    if node.kind == "op" and node.target in ("+", "-", "neg"):
-        return list(dict.fromkeys(p for i in node.inputs for p in addends(nodes, i)))
-    if node.kind == "op" and node.target in ("*", "/"):
+    found: dict[str, None] = {}
+    seen, stack = {root}, [root]
+    while stack:
+        name = stack.pop()
+        node = nodes[name]
         inner = [i for i in node.inputs if not nodes[i].host]
-        if len(inner) == 1 and (node.target == "*" or inner[0] == node.inputs[0]):
-            return addends(nodes, inner[0])
-    return [root]
+        product = node.target in ("*", "/") and len(inner) == 1 and (node.target == "*" or inner == [node.inputs[0]])
+        if node.kind == "op" and (node.target in ("+", "-", "neg") or product):
+            stack += [i for i in reversed(inner) if i not in seen]
+            seen.update(inner)
+        elif not node.host:
+            found[name] = None
+    return list(found)
 
 
 def _whole_batch(nodes: Mapping[str, Node], update: UpdatePlan, modes: Modes) -> Iterator[Diagnostic]:

@@ -53,17 +53,27 @@ def _cure(nodes: Mapping[str, Node], node: Node, wanted: str, experiment: Experi
 
 def domain(nodes: Mapping[str, Node], name: str, experiment: Experiment, made: Mapping[str, str]) -> str:
     """The domain of a value, empty where it is not known."""
-    node = nodes[name]
-    if node.kind == "field":
-        return (experiment.fields or {})[node.target].domain
-    if node.kind == "call":
-        return "" if node.path else made.get(node.target, "")
-    if node.kind == "detach" or node.stateful or (node.kind == "index" and nodes[node.inputs[1]].kind == "slice"):
-        return domain(nodes, node.inputs[0], experiment, made)
-    if node.kind == "op" and node.target in KEEPING:
-        found = {domain(nodes, i, experiment, made) for i in node.inputs if not nodes[i].host}
-        return found.pop() if len(found) == 1 else ""
-    return ""
+    found, seen, stack = set[str](), {name}, [name]
+    while stack:
+        node = nodes[stack.pop()]
+        if node.kind == "field":
+            found.add((experiment.fields or {})[node.target].domain)
+        elif node.kind == "call":
+            found.add("" if node.path else made.get(node.target, ""))
+        elif _keeps(nodes, node):
+            inner = [i for i in node.inputs if not nodes[i].host]
+            inner = inner if node.kind == "op" and not node.stateful else list(node.inputs[:1])
+            stack += [i for i in inner if i not in seen]
+            seen.update(inner)
+        else:
+            return ""
+    return found.pop() if len(found) == 1 else ""
+
+
+def _keeps(nodes: Mapping[str, Node], node: Node) -> bool:
+    """What it gives is in the domain of what it is given."""
+    part = node.kind == "index" and nodes[node.inputs[1]].kind == "slice"
+    return node.kind == "detach" or node.stateful or part or (node.kind == "op" and node.target in KEEPING)
 
 
 def outputs(graph: StepGraph, read: list[Node], experiment: Experiment) -> dict[str, str]:
@@ -101,6 +111,6 @@ def _parts(nodes: Mapping[str, Node], node: Node) -> list[str]:
 def _maker(nodes: Mapping[str, Node], name: str) -> str:
     """The network whose output this is."""
     node = nodes[name]
-    if node.kind == "detach" or node.stateful or (node.kind == "index" and nodes[node.inputs[1]].kind == "slice"):
+    if _keeps(nodes, node) and (node.kind != "op" or node.stateful):
         return _maker(nodes, node.inputs[0])
     return node.target if node.kind == "call" and not node.path else ""

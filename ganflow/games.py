@@ -12,12 +12,12 @@ none, and where two updates train one network towards opposite ends of it, they 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ganflow.experiment import Diagnostic, Experiment
 from ganflow.graph import StepGraph, UpdatePlan
-from ganflow.habits import interval, structure
+from ganflow.habits import Structure, interval
 from ganflow.modes import Modes
 from ganflow.nodes import Node, ancestors, constant
 
@@ -56,45 +56,66 @@ class Pull:
 
 def pulls(nodes: Mapping[str, Node], root: str, experiment: Experiment) -> list[Pull]:
     """Every pull of a loss, left to right; what cannot be followed is left out."""
-    return list(dict.fromkeys(_pulls(nodes, experiment, root, 1, "linear")))
+    found: dict[Pull, None] = {}
+    seen: set[_Way] = set()
+    stack = [_Way(root, 1, "linear")]
+    while stack:
+        way = stack.pop()
+        if way in seen:
+            continue
+        seen.add(way)
+        node = nodes[way.node]
+        if node.kind == "call":
+            found[Pull(node.target, node.id, way.by or node.id, way.kind, way.value, way.sign)] = None
+        elif not node.host:
+            stack += reversed(list(_ways(nodes, experiment, node, way)))
+    return list(found)
 
 
-def _pulls(
-    nodes: Mapping[str, Node], experiment: Experiment, name: str, sign: int, kind: str, by: str = ""
-) -> Iterator[Pull]:
-    node = nodes[name]
+@dataclass(frozen=True)
+class _Way:
+    """How a loss arrives at a node: what it wants of it, as in :class:`Pull`."""
 
-    def go(source: str, sign: int = sign, kind: str = kind, by: str = by) -> Iterator[Pull]:
-        return _pulls(nodes, experiment, source, sign, kind, by)
+    node: str
+    sign: int
+    kind: str
+    value: float = 0.0
+    by: str = ""
 
-    if node.host or node.kind == "detach":
-        return
-    if node.kind == "call":
-        yield Pull(node.target, node.id, by or node.id, kind, sign=sign)
-    elif node.kind == "index":
-        yield from go(node.inputs[0])
+
+def _ways(nodes: Mapping[str, Node], experiment: Experiment, node: Node, way: _Way) -> Iterator[_Way]:
+    """The same for the inputs of a node."""
+    if node.kind == "index":
+        yield replace(way, node=node.inputs[0])
     elif node.kind != "op":
         return
     elif node.target in ("+", "-", "neg"):
         for position, i in enumerate(node.inputs):
             flips = node.target == "neg" or (node.target == "-" and position == 1)
-            yield from go(i, -sign if flips else sign)
+            yield replace(way, node=i, sign=-way.sign if flips else way.sign)
     elif node.target in ("*", "/"):
         factors = [i for i in node.inputs if _is_factor(nodes, i)]
         for i in node.inputs if len(factors) == 1 else ():
             if i not in factors:
-                yield from go(i, sign * _sign(nodes, factors[0]))
-    elif node.target in TARGETED or node.target in ("adv_d", "adv_g"):
-        yield from _adversarial(nodes, experiment, node, sign)
+                yield replace(way, node=i, sign=way.sign * _sign(nodes, factors[0]))
+    elif way.kind in ("linear", "slope") and node.target in (*TARGETED, "adv_d", "adv_g"):
+        yield from _adversarial(nodes, experiment, node, way.sign)
     elif node.target in LINEAR or node.target in MONOTONE:
-        yield from go(node.inputs[0], sign, kind if node.target in LINEAR else "slope", by or node.id)
+        bent = way.kind == "linear" and node.target in MONOTONE
+        yield replace(way, node=node.inputs[0], kind="slope" if bent else way.kind, by=way.by or node.id)
 
 
 def _is_factor(nodes: Mapping[str, Node], name: str) -> bool:
-    node = nodes[name]
-    if node.kind == "op" and node.target in ("+", "-", "*", "/", "neg") and not node.host:
-        return all(_is_factor(nodes, i) for i in node.inputs)
-    return node.host or node.kind in ("state", "detach")
+    """A number, or arithmetic over numbers, states and what is detached."""
+    seen, stack = {name}, [name]
+    while stack:
+        node = nodes[stack.pop()]
+        if node.kind == "op" and node.target in ("+", "-", "*", "/", "neg") and not node.host:
+            stack += [i for i in node.inputs if i not in seen]
+            seen.update(node.inputs)
+        elif not node.host and node.kind not in ("state", "detach"):
+            return False
+    return True
 
 
 def _sign(nodes: Mapping[str, Node], factor: str) -> int:
@@ -118,7 +139,7 @@ def mode_of(nodes: Mapping[str, Node], experiment: Experiment, node: Node) -> ob
     return bound if given is None else constant(nodes, given)
 
 
-def _adversarial(nodes: Mapping[str, Node], experiment: Experiment, node: Node, sign: int) -> Iterator[Pull]:
+def _adversarial(nodes: Mapping[str, Node], experiment: Experiment, node: Node, sign: int) -> Iterator[_Way]:
     wanted: list[tuple[str | None, str, float]]
     if node.target == "adv_d":
         wanted = [(argument(node, 0, "real"), "side", 1.0), (argument(node, 1, "fake"), "side", 0.0)]
@@ -132,11 +153,10 @@ def _adversarial(nodes: Mapping[str, Node], experiment: Experiment, node: Node, 
         wanted = [(argument(node, 0, "pred"), "side" if node.target == "gan" else "target", float(target))]
     linear = node.target in ("gan", "adv_d", "adv_g") and mode_of(nodes, experiment, node) == "wgan"
     for pred, kind, value in wanted:
-        for inner in _pulls(nodes, experiment, pred, 1, "linear") if pred is not None else ():
-            if linear:
-                yield replace(inner, by=node.id, sign=inner.sign * sign * (-1 if value else 1))
-            else:
-                yield Pull(inner.judge, inner.call, node.id, kind, value, sign * inner.sign)
+        if pred is not None and linear:
+            yield _Way(pred, -sign if value else sign, "linear", by=node.id)
+        elif pred is not None:
+            yield _Way(pred, sign, kind, value, node.id)
 
 
 # -- the checks ---------------------------------------------------------------------------------------------
@@ -148,29 +168,28 @@ class _Side:
 
     update: UpdatePlan
     pull: Pull
-    judged: Hashable
+    judged: int
 
 
 def check_games(graph: StepGraph, experiment: Experiment, modes: Mapping[str, Modes]) -> Iterator[Diagnostic]:
     """Two updates that want the same of one prediction, or opposite things of one network."""
-    known: dict[str, Hashable] = {}
-    plain = {n: _plain(graph.nodes, v) for n, v in graph.nodes.items()}
-    sides = [
-        _Side(u, p, structure(plain, p.call, known))
-        for u in graph.updates
-        for p in pulls(graph.nodes, u.loss, experiment)
-        if p.call in modes[u.name].carrying
-    ]
+    structure = Structure({n: _plain(graph.nodes, v) for n, v in graph.nodes.items()})
+    found: dict[tuple[str, int, str, float, int], _Side] = {}
+    for u in graph.updates:
+        for p in (p for p in pulls(graph.nodes, u.loss, experiment) if p.call in modes[u.name].carrying):
+            judged = structure(p.call)
+            found.setdefault((u.name, judged, p.kind, p.value, p.sign), _Side(u, p, judged))
+    sides = list(found.values())
     for update in graph.updates:
         yield from _one_sided(graph, update, [s for s in sides if s.update is update])
     reported: set[tuple[str, str]] = set()
     for d in sides:
         for g in (s for s in sides if s.judged == d.judged and s.update is not d.update):
             pair = (d.update.name, g.update.name)
-            found = _no_game(graph, sides, d, g) or _undone(graph, d, g)
-            if found is not None and pair not in reported and pair[::-1] not in reported:
+            wrong = _no_game(graph, sides, d, g) or _undone(graph, d, g)
+            if wrong is not None and pair not in reported and pair[::-1] not in reported:
                 reported.add(pair)
-                yield found
+                yield wrong
     yield from slow_critics(graph, experiment)
 
 

@@ -54,9 +54,14 @@ def interval(graph: StepGraph, update: str) -> int:
     return max(found)
 
 
-def _conjuncts(nodes: Mapping[str, Node], node: str) -> list[str]:
-    n = nodes[node]
-    return [p for i in n.inputs for p in _conjuncts(nodes, i)] if n.target == "and" and n.kind == "op" else [node]
+def _conjuncts(nodes: Mapping[str, Node], root: str) -> list[str]:
+    found, stack = dict.fromkeys([root]), [root]
+    while stack:
+        n = nodes[stack.pop()]
+        more = [i for i in n.inputs if i not in found] if n.kind == "op" and n.target == "and" else []
+        found.update(dict.fromkeys(more))
+        stack += more
+    return list(found)
 
 
 def _period(nodes: Mapping[str, Node], node: str) -> int:
@@ -109,28 +114,36 @@ def _fresh_hint(nodes: Mapping[str, Node], update: UpdatePlan, draws: list[Node]
 # -- texts --------------------------------------------------------------------------------------------------
 
 
-def structure(nodes: Mapping[str, Node], node: str, known: dict[str, Hashable]) -> Hashable:
-    """Equal for two nodes that are made in the same way of the same values; draws are values of their own."""
-    for name in in_order(nodes, [node]):
-        if name in known:
-            continue
-        n = nodes[name]
-        if n.kind in ("draw", "unroll") or n.site or n.kind in ("field", "counter", "state", "schedule"):
-            known[name] = name
-        elif n.kind == "constant":
-            known[name] = ("constant", repr(n.value))
-        else:
-            made_of = tuple(known[i] for i in n.inputs)
-            known[name] = (n.kind, n.target, n.path, n.frozen, n.keywords, made_of)
-    return known[node]
+class Structure:
+    """``structure(node)``: equal for two nodes made in the same way of the same values; a draw is a value of its own.
+
+    Numbers, not nested tuples: a value that many texts share is looked at once.
+    """
+
+    def __init__(self, nodes: Mapping[str, Node]) -> None:
+        self.nodes = nodes
+        self.known: dict[str, int] = {}
+        self.table: dict[Hashable, int] = {}
+
+    def __call__(self, node: str) -> int:
+        for name in in_order(self.nodes, [node]) if node not in self.known else ():
+            if name not in self.known:
+                self.known[name] = self.table.setdefault(self._shape(self.nodes[name]), len(self.table))
+        return self.known[node]
+
+    def _shape(self, n: Node) -> Hashable:
+        if n.kind in ("draw", "unroll", "field", "counter", "state", "schedule") or n.site:
+            return n.id
+        if n.kind == "constant":
+            return ("constant", repr(n.value))
+        return (n.kind, n.target, n.path, n.frozen, n.keywords, *(self.known[i] for i in n.inputs))
 
 
 def _same_text(nodes: Mapping[str, Node], group: tuple[UpdatePlan, ...], read: list[str]) -> Iterator[Diagnostic]:
-    known: dict[str, Hashable] = {}
-    alike: dict[Hashable, list[Node]] = {}
+    structure, alike = Structure(nodes), dict[int, list[Node]]()
     for node in (nodes[n] for n in read):
         if node.kind == "call" and not node.path.startswith("_"):
-            alike.setdefault(structure(nodes, node.id, known), []).append(node)
+            alike.setdefault(structure(node.id), []).append(node)
     found = [same for same in alike.values() if len({(n.location, n.text) for n in same}) > 1]
     inner = {i for same in found for n in same for i in ancestors(nodes, n.inputs)}
     updates = ", ".join(u.name for u in group)
