@@ -31,12 +31,13 @@ def networks(step: Any, given: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
         known = ", ".join(experiment.networks)
         raise GanflowError(f"networks= names {unknown}, which the experiment does not declare", hint=f"known: {known}")
     found: dict[str, nn.Module] = {}
+    singletons: dict[str, Any] = {}
     for name in step.graph.networks:
         declared, module = experiment.networks[name], given.get(name)
         if module is not None:
             module = build._prepared(module, declared)
         elif not declared.derived:
-            module = build.network(experiment, name, seed=step.seed)
+            module = build.network(experiment, name, seed=step.seed, singletons=singletons)
         if module is not None:
             found[name] = module.to(step.device)
     check_parts(step.graph, found)

@@ -33,8 +33,12 @@ from ganflow.resolve import resolve
 
 
 @contextlib.contextmanager
-def configured(experiment: Experiment) -> Iterator[None]:
-    """Gin holds this experiment's bindings, and only these, inside the block."""
+def configured(experiment: Experiment, singletons: dict[str, Any] | None = None) -> Iterator[None]:
+    """Gin holds this experiment's bindings, and only these, inside the block.
+
+    Args:
+        singletons: what ``@trunk/singleton()`` made in earlier blocks, and where it is kept for later ones.
+    """
     components.register()
     for module in experiment.imports:
         importlib.import_module(module)
@@ -43,7 +47,11 @@ def configured(experiment: Experiment) -> Iterator[None]:
             value = gin.config.parse_value(b.value)
             key = (b.scope, b.selector, b.parameter) if b.parameter else (b.selector, "gin.macro", "value")
             gin.bind_parameter(key, value)
+        made: dict[str, Any] = gin_config._SINGLETONS
+        made.update(singletons or {})
         yield
+        if singletons is not None:
+            singletons.update(made)
 
 
 def configurable(name: str) -> Any:
@@ -69,12 +77,23 @@ def value(given: Any) -> Any:
     return given
 
 
-def network(experiment: Experiment, name: str, *, seed: int = 0, device: str | torch.device = "cpu") -> nn.Module:
-    """Build one network, seeded by (run seed, its name): removing D does not change how G starts."""
+def network(
+    experiment: Experiment,
+    name: str,
+    *,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    singletons: dict[str, Any] | None = None,
+) -> nn.Module:
+    """Build one network, seeded by (run seed, its name): removing D does not change how G starts.
+
+    Args:
+        singletons: handed to every network of a step, so that two of them may hold one module.
+    """
     declared = experiment.networks[name]
     where = declared.where.get("module", declared.location)
     assert declared.module is not None
-    with torch.random.fork_rng(devices=[]), configured(experiment), _blame(f"network {name}", where):
+    with torch.random.fork_rng(devices=[]), configured(experiment, singletons), _blame(f"network {name}", where):
         torch.manual_seed(site_seed(seed, f"init/{name}"))
         with torch.device(device):
             module = make(declared.module, name)

@@ -6,12 +6,17 @@ for finding in check_graph(graph, experiment):
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 
+from ganflow.domains import check_domains
 from ganflow.errors import GanflowError
 from ganflow.experiment import Diagnostic, Experiment
+from ganflow.games import check_games
 from ganflow.graph import Node, StepGraph, UpdatePlan, ancestors, in_order
+from ganflow.habits import check_habits
 from ganflow.modes import Modes, modes_of
+from ganflow.paths import cut_path
+from ganflow.penalties import check_gradients, check_interpolation
 
 
 def raise_first_error(findings: Iterable[Diagnostic]) -> None:
@@ -28,9 +33,12 @@ def check_graph(graph: StepGraph, experiment: Experiment) -> list[Diagnostic]:
     for update in graph.updates:
         found += _missing_optimizers(experiment, update)
         found += _starved_networks(graph, update, modes[update.name])
-        found += _starved_terms(graph.nodes, update, modes[update.name])
+        found += _starved_terms(graph.nodes, update, modes)
         found += _whole_batch(graph.nodes, update, modes[update.name])
-    found += _orphans(graph, experiment)
+    found += [*_orphans(graph, experiment), *check_gradients(graph)]
+    if not any(f.level == "error" for f in found):
+        found += [*check_habits(graph, experiment, modes), *check_games(graph, experiment, modes)]
+        found += [*check_domains(graph, experiment), *check_interpolation(graph), *_weightless(graph, experiment)]
     return found
 
 
@@ -38,55 +46,64 @@ def _starved_networks(graph: StepGraph, update: UpdatePlan, modes: Modes) -> Ite
     nodes = graph.nodes
     trained = {n for s in modes.carrying for n in nodes[s].networks if not nodes[s].frozen}
     for network in update.networks:
-        parts = [t for t in update.trains if t.split(".")[0] == network]
-        if not trained & {network, *(n for t in parts for n in graph.shared.get(t, ()))}:
+        holders = {h for t in update.trains if t.split(".")[0] == network for h in graph.shared.get(t, ())}
+        if not trained & {network, *holders}:  # a call of one that holds its tensors reaches them
             reached = any(network in nodes[n].networks for n in modes.slice)
             why = (
                 f"`{network}` is used in the loss, but every path from the loss to it is cut"
                 if reached
                 else f"nothing in the loss calls `{network}`"
             )
+            hint = _cut_hint(nodes, update.loss, {network}) if reached else "minimize something made by it"
+            message = f"update {update.name} trains {network}, which no term reaches: {why}"
+            yield Diagnostic("error", "starved-network", message, nodes[update.loss].location, hint)
+
+
+def _cut_hint(nodes: Mapping[str, Node], root: str, networks: Set[str]) -> str:
+    found = cut_path(nodes, root, networks)
+    return "" if found is None else f"the path: {found}\n{found.cure}"
+
+
+def _starved_terms(
+    nodes: Mapping[str, Node], update: UpdatePlan, all_modes: Mapping[str, Modes]
+) -> Iterator[Diagnostic]:
+    """A part of the sum that is cut off is a mistake; one that what is trained does not enter at all is a constant."""
+    modes, trains = all_modes[update.name], ", ".join(update.trains)
+    names = {t.node: t.name for t in update.terms}
+    for part in (p for p in addends(nodes, update.loss) if p not in modes.carrying):
+        node = nodes[part]
+        term = names.get(part, node.name) or f"`{node.text}`"
+        if any(set(nodes[i].networks) & modes.trained for i in ancestors(nodes, [part])):
             yield Diagnostic(
-                "error", "starved-network", f"update {update.name} trains {network}, which no term reaches: {why}",
-                update.location, _cut_hint(nodes, modes, network) if reached else "minimize something made by it",
-            )  # fmt: skip
-
-
-def _cut_hint(nodes: Mapping[str, Node], modes: Modes, network: str) -> str:
-    for name in modes.slice:
-        node = nodes[name]
-        inner = ancestors(nodes, [name]) if node.kind == "detach" else set()
-        if any(network in nodes[i].networks for i in inner):
-            return (
-                f"it is cut by `{node.text}` in `{node.owner}` ({node.location})\n"
-                "drop the detach: ganflow detaches by itself where an update must not train a network"
-            )
-    return ""
-
-
-def _starved_terms(nodes: Mapping[str, Node], update: UpdatePlan, modes: Modes) -> Iterator[Diagnostic]:
-    """A term that is cut off is a mistake; one that what is trained does not enter at all is only a constant."""
-    for term in update.terms:
-        if term.node in modes.carrying:
-            continue
-        above = [nodes[i] for i in ancestors(nodes, [term.node])]
-        trains, node = ", ".join(update.trains), nodes[term.node]
-        if not any(set(a.networks) & modes.trained for a in above):
-            yield Diagnostic(
-                "warning", "constant-term",
-                f"term {term.name} of update {update.name} does not depend on what it trains ({trains}): "
-                "it changes the logged loss and nothing else", node.location, "leave it out, if that was not meant",
+                "error", "starved-term",
+                f"term {term} of update {update.name} has no gradient path to what it trains ({trains})",
+                node.location, _cut_hint(nodes, part, modes.trained),
             )  # fmt: skip
             continue
-        cut = next((a for a in above if a.kind == "detach"), None)
-        hint = f"gradient passes through networks that {update.name} does not train; no detach is needed for that"
-        if cut is not None:
-            hint = f"`{cut.text}` ({cut.location}) cuts it; {hint}"
+        elsewhere = [name for name, other in all_modes.items() if part in other.carrying]
+        hint = f"update {elsewhere[0]} trains on it" if elsewhere else "leave it out, if that was not meant"
         yield Diagnostic(
-            "error", "starved-term",
-            f"term {term.name} of update {update.name} has no gradient path to what it trains ({trains})",
-            node.location, hint,
+            "note" if elsewhere else "warning", "constant-term",
+            f"term {term} of update {update.name} does not depend on what it trains ({trains}): "
+            "it changes the logged loss and nothing else", node.location, hint,
         )  # fmt: skip
+
+
+def addends(nodes: Mapping[str, Node], root: str) -> list[str]:
+    """What a loss is the sum of, numbers left out; names are opened, so a sum under a name hides nothing."""
+    found: dict[str, None] = {}
+    seen, stack = {root}, [root]
+    while stack:
+        name = stack.pop()
+        node = nodes[name]
+        inner = [i for i in node.inputs if not nodes[i].host]
+        product = node.target in ("*", "/") and len(inner) == 1 and (node.target == "*" or inner == [node.inputs[0]])
+        if node.kind == "op" and (node.target in ("+", "-", "neg") or product):
+            stack += [i for i in reversed(inner) if i not in seen]
+            seen.update(inner)
+        elif not node.host:
+            found[name] = None
+    return list(found)
 
 
 def _whole_batch(nodes: Mapping[str, Node], update: UpdatePlan, modes: Modes) -> Iterator[Diagnostic]:
@@ -117,6 +134,17 @@ def _missing_optimizers(experiment: Experiment, update: UpdatePlan) -> Iterator[
                 "error", "not-trainable", f"update {update.name} trains {name}, which is declared trainable = False",
                 network.where.get("trainable", network.location), f"drop {name} from its `trains`, or the declaration",
             )  # fmt: skip
+
+
+def _weightless(graph: StepGraph, experiment: Experiment) -> Iterator[Diagnostic]:
+    """An ablation, or a default that nobody raised: it is said, and no more."""
+    others = ", ".join(f"{p.kind} {p.name}" for p in graph.pruned if p.kind != "term")
+    for pruned in (p for p in graph.pruned if p.kind == "term"):
+        named = experiment.definitions.get(pruned.name)
+        yield Diagnostic(
+            "note", "zero-weight", f"term {pruned.name} has weight 0 ({pruned.reason}) and is left out",
+            named.location if named else experiment.location, f"left out with it: {others}" if others else "",
+        )  # fmt: skip
 
 
 def _orphans(graph: StepGraph, experiment: Experiment) -> Iterator[Diagnostic]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganflow import build
 from ganflow.codegen import generate
@@ -65,11 +65,18 @@ class Cost:
         return sum(self.updates.values())
 
 
-def measure(experiment: Experiment, graph: StepGraph, *, batch_size: int | None = None) -> Cost:
+def measure(
+    experiment: Experiment,
+    graph: StepGraph,
+    *,
+    batch_size: int | None = None,
+    networks: Mapping[str, nn.Module] | None = None,
+) -> Cost:
     """Run the generated step on meta tensors.
 
     Args:
         batch_size: by default ``Trainer.batch_size``.
+        networks: on the meta device, where they are built already.
     """
     if experiment.fields is None or any(f.shape is None for f in experiment.fields.values()):
         note = Diagnostic("note", "no-shapes", "no shapes: the experiment has no dataset that declares them")
@@ -80,8 +87,9 @@ def measure(experiment: Experiment, graph: StepGraph, *, batch_size: int | None 
         for f in experiment.fields.values()
     }
     graph = plan(graph, {c.name: True for c in graph.conditions})  # nothing can be decided on meta tensors
-    declared = (n for n in graph.networks if not experiment.networks[n].derived)
-    networks = {n: build.network(experiment, n, device="meta") for n in declared}
+    if networks is None:
+        declared = (n for n in graph.networks if not experiment.networks[n].derived)
+        networks = {n: build.network(experiment, n, device="meta") for n in declared}
     parameters: dict[str, int] = {}
     try:
         step = TrainStep(experiment, [batch], networks=networks, random=MetaRandom(), device="meta")
@@ -89,13 +97,14 @@ def measure(experiment: Experiment, graph: StepGraph, *, batch_size: int | None 
         values, updates = _run(step, graph, textbook=False)
         _, textbook = _run(step, graph, textbook=True)
     except GanflowError as error:
-        finding = _finding(error)
+        finding = finding_of(error)
         known = {"notes": (finding,)} if finding.level == "note" else {"errors": (finding,)}
         return Cost(parameters=parameters, **known)  # type: ignore[arg-type]
     return Cost(values, updates, sum(textbook.values()), parameters)
 
 
-def _finding(error: GanflowError) -> Diagnostic:
+def finding_of(error: GanflowError) -> Diagnostic:
+    """An error on the meta device: a note where only that device is the reason."""
     if any(word in error.message for word in _UNTRACEABLE):
         message = f"shapes and cost are unknown: {error.message}"
         return Diagnostic(

@@ -7,7 +7,10 @@ Every message that reaches a user goes through :class:`GanflowError`; ``assert``
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
+
+_KEY = re.compile(r"\s*(?P<key>[\w./]+)\s*[=:]")  # `G/Update.minimize = ...`, `D/Update:`
 
 
 @dataclass(frozen=True)
@@ -36,15 +39,19 @@ class Location:
         return replace(self, column=column, length=max(1, length))
 
     def excerpt(self) -> str:
-        """The source line with a caret below it; empty if the text is unknown."""
+        """The source line with a caret below it, below what is bound where no column is known; empty without text."""
         if not self.text.strip():
             return ""
         line = self.text.rstrip("\n").expandtabs(1)
-        shown = f"    {line}"
-        if self.column is None or self.column > len(line):
-            return shown
-        width = max(1, min(self.length, len(line) - self.column))
-        return f"{shown}\n    {' ' * self.column}{'^' * width}"
+        column, length = self.column, self.length
+        if column is None:
+            key = _KEY.match(line)
+            column, length = key.span("key") if key else (len(line) + 1, 0)
+            length -= column
+        if column > len(line):
+            return f"    {line}"
+        width = max(1, min(length, len(line) - column))
+        return f"    {line}\n    {' ' * column}{'^' * width}"
 
 
 class GanflowError(Exception):

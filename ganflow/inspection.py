@@ -8,19 +8,21 @@ for finding in inspection.findings:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from ganflow.build import optimizer
 from ganflow.checks import raise_first_error
-from ganflow.cost import Cost, cost_cells, cost_footer, measure
+from ganflow.cost import Cost, cost_cells, cost_footer, finding_of, measure
 from ganflow.errors import GanflowError
 from ganflow.experiment import Diagnostic, Experiment
 from ganflow.graph import StepGraph
+from ganflow.modules import check_modules, meta_networks
 from ganflow.scheduler import build
 from ganflow.settings import settings_of
+from ganflow.sharing import check_parts, shared_tensors
 from ganflow.step import Counters
 from ganflow.unused import unused
 from ganflow.validation import check_values
@@ -56,11 +58,41 @@ def inspect(experiment: Experiment, *, shapes: bool = True) -> Inspection:
     check_values(experiment, settings_of(experiment))
     graph = build(experiment)
     check_optimizers(experiment, graph)
-    whole = not any(f.level == "error" for f in graph.diagnostics)
-    cost = measure(experiment, graph) if shapes and whole else Cost()
-    found = [*graph.diagnostics, *cost.errors, *unused(experiment)]
+    networks, notes = _built(experiment, graph) if shapes else (None, [])
+    if networks is not None and (shared := _shared(graph, networks)):
+        graph = build(experiment, shared=shared)
+    found, cost = [*graph.diagnostics, *notes], Cost(notes=tuple(notes))
+    if networks is not None and not _errors(found):
+        found += check_modules(experiment, graph, networks)
+        cost = cost if _errors(found) else measure(experiment, graph, networks=networks)
+    found += [*cost.errors, *unused(experiment)]
     order = ("error", "warning", "note")
     return Inspection(graph, cost, tuple(sorted(found, key=lambda f: order.index(f.level))))
+
+
+def _built(experiment: Experiment, graph: StepGraph) -> tuple[dict[str, torch.nn.Module] | None, list[Diagnostic]]:
+    """The networks on the meta device; one that cannot be built there is a note, for it runs all the same."""
+    if _errors(f for f in graph.diagnostics if f.code != "starved-network"):
+        return None, []
+    try:
+        return meta_networks(experiment, graph), []
+    except GanflowError as error:
+        finding = finding_of(error)
+        if finding.level == "error":
+            raise
+        return None, [finding]
+
+
+def _shared(graph: StepGraph, networks: Mapping[str, torch.nn.Module]) -> dict[str, tuple[str, ...]]:
+    try:
+        check_parts(graph, networks)
+    except GanflowError:  # said by `check_modules`
+        return {}
+    return shared_tensors(graph, networks)
+
+
+def _errors(findings: Iterable[Diagnostic]) -> bool:
+    return any(f.level == "error" for f in findings)
 
 
 def check_optimizers(experiment: Experiment, graph: StepGraph) -> None:

@@ -116,7 +116,9 @@ def _device(experiment: Experiment, name: str, value: object) -> str:
 
 
 def _text(experiment: Experiment, name: str, value: object) -> Text:
-    return Text(str(value), Location(_where(experiment, name).file, _where(experiment, name).line))
+    where = _where(experiment, name)
+    column = where.text.find(str(value))  # in a list of several lines only the first is known
+    return Text(str(value), where if column < 0 else where.shifted(column))
 
 
 def _show(experiment: Experiment, name: str, value: object) -> tuple[Text, ...]:

@@ -28,7 +28,7 @@ CODE = "unused"
 def unused(experiment: Experiment) -> list[Diagnostic]:
     """Warnings, each with its line. What only terms of weight 0 use counts as used: an ablation is no mistake."""
     read = names_read(experiment)
-    return [*_declarations(experiment, read), *_bindings(experiment, read)]
+    return [*_declarations(experiment, read), *_bindings(experiment, read), *_optimizers(experiment)]
 
 
 def names_read(experiment: Experiment) -> set[str]:
@@ -66,6 +66,8 @@ def _texts(experiment: Experiment) -> Iterator[Text]:
         yield from (t for t in (state.next, state.when) if t is not None)
     for network in experiment.networks.values():
         yield from _arguments(network.optimizer)
+        if network.ema_of is not None and isinstance(network.ema_beta, Text):  # it runs, whether it is shown or not
+            yield network.ema_beta
     yield from (Text(n, here) for n in settings.eval_networks.values())
 
 
@@ -114,6 +116,31 @@ def _bindings(experiment: Experiment, read: set[str]) -> Iterator[Diagnostic]:
             scopes = built.get(name, set())
             if not any(_is_prefix(b.scope, scope) for scope in scopes):
                 yield _warning(f"`{b.key}` is never used: {_why(b, name, scopes)}", b.location, _cure(b, experiment))
+
+
+def _optimizers(experiment: Experiment) -> Iterator[Diagnostic]:
+    """Optimizers that never step, and hyper-parameters that a line of the same file hides from every optimizer."""
+    lines = list({x.key: x for x in experiment.bindings}.values())
+    scheduled = [experiment.updates[n] for group in experiment.schedule for n in group]
+    stepping = {t.split(".")[0] for u in scheduled if u.optimizer is None for t in u.trains}
+    for b in lines:
+        if b.selector.endswith("Network") and b.parameter == "optimizer" and b.scope and b.scope not in stepping:
+            hint = f"it needs none, or an update that trains {b.scope}"
+            yield _warning(f"the optimizer of {b.scope} never steps: `{b.key}` is not used", b.location, hint)
+    owners = [o for o in (*experiment.networks.values(), *scheduled) if o.optimizer is not None]
+    for b in lines:
+        name = b.selector.rsplit(".", 1)[-1]
+        reached = [o.name for o in owners if o.optimizer and o.optimizer.name == name and _is_prefix(b.scope, o.name)]
+        nearer = [_nearest(lines, b, owner) for owner in reached]
+        if nearer and all(x is not b and x.location.file == b.location.file for x in nearer):
+            others = ", ".join(dict.fromkeys(f"`{x.key}`" for x in nearer))
+            yield _warning(f"`{b.key}` is never used: {others} are nearer to every {name}", b.location, "drop it")
+
+
+def _nearest(lines: list[Binding], b: Binding, owner: str) -> Binding:
+    """The line that decides ``b``'s parameter for an owner: that of the longest scope."""
+    rivals = [x for x in lines if (x.selector, x.parameter) == (b.selector, b.parameter) and _is_prefix(x.scope, owner)]
+    return max(rivals, key=lambda x: len(x.scope))
 
 
 def _is_prefix(scope: str, full: str) -> bool:

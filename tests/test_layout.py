@@ -47,6 +47,11 @@ LAYERS = {
     "terms": 3,
     "reuse": 3,
     "checks": 3,
+    "paths": 3,
+    "habits": 3,
+    "games": 3,
+    "domains": 3,
+    "penalties": 3,
     "codegen": 3,
     "views": 3,
     "plan_text": 3,
@@ -90,6 +95,7 @@ LAYERS = {
     "settings": 5,
     "unused": 5,
     "inspection": 5,
+    "modules": 5,
     "validation": 5,
     "display": 5,
     "trainer": 5,
@@ -112,6 +118,7 @@ COMPILER = {"errors", "expr", "parsing", "experiment", "graph", "names", "scopes
 COMPILER |= {"modes", "reuse", "scheduler", "checks", "codegen", "views", "plan_text", "nodes", "reader", "unrolling"}
 COMPILER |= {"declare", "declared", "stages", "actions", "freeing", "printing", "writing", "verify", "json_view"}
 COMPILER |= {"reach"}
+COMPILER |= {"paths", "habits", "games", "domains", "penalties"}
 HEAVY = {"torch", "torchmetrics", "gin"}
 
 # What gin files name: plain Python and torch, usable without gin and without an experiment.
