@@ -31,9 +31,9 @@ def check_graph(graph: StepGraph, experiment: Experiment) -> list[Diagnostic]:
     found: list[Diagnostic] = []
     modes = {u.name: modes_of(graph.nodes, [u.loss], frozenset(u.moves)) for g in graph.groups for u in g}
     for update in graph.updates:
+        found += _missing_optimizers(experiment, update)
         found += _starved_networks(graph, update, modes[update.name])
         found += _starved_terms(graph.nodes, update, modes)
-        found += _missing_optimizers(experiment, update)
         found += _whole_batch(graph.nodes, update, modes[update.name])
     found += [*_orphans(graph, experiment), *check_gradients(graph)]
     if not any(f.level == "error" for f in found):
