@@ -169,10 +169,3 @@ def _host_sync(graph: StepGraph) -> Iterator[Diagnostic]:
                 f"whether {condition.name} runs depends on a tensor: the host waits for the device", node.location,
                 "predicates over counters and constants cost nothing",
             )  # fmt: skip
-    roots = [u.loss for u in graph.updates] + [s.next for s in graph.states]
-    for node in (graph.nodes[n] for n in in_order(graph.nodes, roots)):
-        if node.kind == "op" and node.target == "if" and not graph.nodes[node.inputs[0]].host:
-            yield Diagnostic(
-                "note", "host-sync", f"`{node.text}` chooses by a tensor: the host waits for the device", node.location,
-                "`where(condition, a, b)` chooses on the device",
-            )  # fmt: skip

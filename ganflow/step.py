@@ -82,7 +82,9 @@ class TrainStep:
         seed: int | None = None,
     ) -> None:
         self.experiment = experiment
-        self.graph: StepGraph = declared(experiment)
+        self.graph: StepGraph = build_graph(experiment)
+        # a network that no term reaches may share tensors with one that a term reaches: known once they are built
+        raise_first_error(d for d in self.graph.diagnostics if d.code != "starved-network")
         self.device = torch.device(device)
         self.seed = int(experiment.trainer.get("seed", 0)) if seed is None else seed  # type: ignore[call-overload]
         self.batches, self.batches_per_epoch = batches, batches_per_epoch
@@ -191,17 +193,6 @@ class TrainStep:
                     f"`{node.target}` is neither defined nor in the batch", location=node.location, code="unknown-name",
                     hint=f"the batch has: {', '.join(batch) or 'nothing'}",
                 )  # fmt: skip
-
-
-def declared(experiment: Experiment) -> StepGraph:
-    """The graph without errors, but for networks that no term reaches: what they share with others is not known yet.
-
-    Raises:
-        GanflowError: any other error.
-    """
-    graph = build_graph(experiment)
-    raise_first_error(f for f in graph.diagnostics if f.code != "starved-network")
-    return graph
 
 
 def namespace(step: TrainStep, graph: StepGraph | None = None) -> dict[str, Any]:

@@ -191,7 +191,7 @@ def test_a_detach_in_the_trained_network_itself() -> None:
 
 
 def test_a_detach_in_the_gin_file_is_no_starvation() -> None:
-    step = toy_step("\nG_adv = 'bcel(D(fake), 1) + l1(S(detach(fake)), S(real))'")
+    step = toy_step("\nG_adv = 'bcel(D(fake), 1) / (1 + detach(l1(S(fake), S(real))))'")
     assert codes(probe(step)) == []
 
 
