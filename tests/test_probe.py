@@ -614,6 +614,7 @@ def test_a_run_that_would_train_nothing_is_refused(
     monkeypatch.setattr(
         build, "network", lambda e, n, **k: broken() if n == "G" and k.get("device") is None else original(e, n, **k)
     )
+    assert command(capsys, "data", "base.gin").status == 0  # or the run might say that it makes it
     refused = command(capsys, "run", "base.gin")
     assert refused.status == 2 and not (here / "runs").exists()
     first, *rest = (text for text in refused.err.splitlines() if not text.startswith("earth: "))
