@@ -134,9 +134,9 @@ def test_the_step_is_what_the_words_say(d: Declared) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=2000, phases=PHASES, suppress_health_check=list(HealthCheck))
+@settings(max_examples=1000, phases=PHASES, suppress_health_check=list(HealthCheck))
 @given(experiments())
-def test_the_step_is_what_the_words_say_two_thousand_times(d: Declared) -> None:
+def test_the_step_is_what_the_words_say_a_thousand_times(d: Declared) -> None:
     compare(d)
 
 
