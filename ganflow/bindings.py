@@ -7,7 +7,8 @@ table.at("Update", "D")["minimize"]      # the line `D/Update.minimize = ...`
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from gin import config as gin_config
@@ -81,3 +82,22 @@ def check_macros(lines: Iterable[Line], table: Table) -> None:
             name = error.message.split("`")[1].lstrip("%")
             hint = did_you_mean(name, table.macros)
             raise GanflowError(error.message, location=line.location, code=error.code, hint=hint) from None
+
+
+NETWORK_OPTIONS: Mapping[str, tuple[object, ...]] = MappingProxyType(
+    {"mode": (None, "train", "eval"), "eval_mode": ("train", "eval"), "trainable": (True, False)}
+)
+
+
+def check_network_options(lines: Mapping[str, Line], values: Mapping[str, Any]) -> None:
+    """A mistyped ``eval_mode = 'trian'`` must not silently mean the other one."""
+    for name, allowed in NETWORK_OPTIONS.items():
+        value = values.get(name, allowed[0])
+        if not any(value is a or (isinstance(value, str) and value == a) for a in allowed):
+            shown = ", ".join(map(repr, allowed))
+            raise GanflowError(f"`Network.{name}` is {value!r}; it takes one of {shown}",
+                               location=lines[name].location, code="type")  # fmt: skip
+    load = values.get("load")
+    if load is not None and not isinstance(load, str):
+        raise GanflowError(f"`Network.load` is {load!r}; it takes the name of a weights file in quotes",
+                           location=lines["load"].location, code="type")  # fmt: skip

@@ -105,7 +105,28 @@ def network(
         kind = declared.init or getattr(module, "default_init", "none")
         if torch.device(device).type != "meta":
             init_weights(module, kind, generator=torch.Generator().manual_seed(site_seed(seed, f"weights/{name}")))
+            if declared.load is not None:
+                load_weights(module, name, declared.load, declared.where["load"])
     return _prepared(module, declared)
+
+
+def load_weights(module: nn.Module, name: str, path: str, where: Location) -> None:
+    """A state dict, or the ``weights.pt`` of a run, whose network of the same name is taken; tensors only, no code."""
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        if isinstance(found, dict) and isinstance(found.get("networks"), dict):
+            found = found["networks"][name]
+        module.load_state_dict(found)
+    except FileNotFoundError:
+        raise GanflowError(
+            f"network {name}: no such weights file: {path}", location=where, code="missing-file"
+        ) from None
+    except Exception as error:
+        reason = f"it has no network {name}" if isinstance(error, KeyError) else str(error).strip().split("\n")[0]
+        raise GanflowError(
+            f"network {name}: the weights in {path} cannot be used: {reason}", location=where, code="bad-weights",
+            hint="give a state dict of this network, or the weights.pt of a run",
+        ) from error  # fmt: skip
 
 
 def _prepared(module: nn.Module, declared: Network) -> nn.Module:

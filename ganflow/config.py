@@ -19,7 +19,7 @@ from typing import Any
 from gin import config as gin_config
 
 from ganflow import components
-from ganflow.bindings import Table, check_macros, check_numbers, plain
+from ganflow.bindings import Table, check_macros, check_network_options, check_numbers, plain
 from ganflow.errors import GanflowError, Location, did_you_mean
 from ganflow.experiment import (
     COUNTERS,
@@ -143,6 +143,7 @@ def _network(table: Table, scope: str) -> Network:
         values["buffers_in"] = _names(lines["buffers_in"], ())
     if values.get("clamp") is not None:
         values["clamp"] = _bounds(lines["clamp"], values["clamp"])
+    check_network_options(lines, values)
     for p in ("ema_beta", "unroll_minimize"):
         if isinstance(values.get(p), str):
             values[p] = Text(values[p], lines[p].string)

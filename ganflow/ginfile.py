@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import sys
 import tokenize
 from collections.abc import Iterator, Sequence
@@ -144,10 +145,14 @@ class _Reader:
         """Import a user's module; one beside the gin file is found too."""
         import importlib
 
-        added = [str(p) for p in (folder, Path.cwd()) if p is not None and str(p) not in sys.path]
+        folders = (folder, Path.cwd(), *_recorded(folder))
+        added = [str(p) for p in folders if p is not None and str(p) not in sys.path]
         sys.path[:0] = added
         try:
+            _check_namesake(name, where)
             importlib.import_module(name)
+        except GanflowError:
+            raise
         except Exception as error:  # whatever a user's module raises is the user's to read
             raise GanflowError(
                 f"cannot import `{name}`: {type(error).__name__}: {error}", location=where, code="import",
@@ -158,6 +163,28 @@ class _Reader:
                 with contextlib.suppress(ValueError):
                     sys.path.remove(path)
         self.imports.append(name)
+
+
+def _recorded(folder: Path | None) -> list[Path]:
+    """Beside a run's flattened config, the environment says where the modules that it imports were found."""
+    try:
+        found = json.loads((folder / "environment.json").read_text(encoding="utf-8")) if folder else {}
+        return [Path(p) for p in found.get("module_folders", [])]
+    except (OSError, ValueError, AttributeError, TypeError):
+        return []
+
+
+def _check_namesake(name: str, where: Location) -> None:
+    """Python keeps one module of each name: another experiment's code would run in place of this one's."""
+    import importlib.machinery
+
+    loaded = getattr(sys.modules.get(name), "__file__", None)
+    found = importlib.machinery.PathFinder.find_spec(name) if loaded and "." not in name else None
+    if found is not None and found.origin is not None and Path(found.origin).resolve() != Path(loaded).resolve():
+        raise GanflowError(
+            f"`{name}` here is {found.origin}, but another module of this name is loaded already: {loaded}",
+            location=where, code="import", hint="give one of the two another name, or load them in two processes",
+        )  # fmt: skip
 
 
 def _statements(text: str, label: str, rows: list[str]) -> Iterator[Any]:

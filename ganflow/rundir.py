@@ -16,6 +16,8 @@ import json
 import os
 import platform
 import shutil
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -127,8 +129,12 @@ def load(run: str | os.PathLike[str]) -> RunFiles:
         raise _not_a_run(path, f"is damaged: {ENVIRONMENT} is not JSON ({error})") from error
 
 
-def environment(*, device: str = "cpu") -> dict[str, Any]:
-    """``environment(device="cuda")``: versions, processor, device and threads; neither host nor user names."""
+def environment(*, device: str = "cpu", imports: Sequence[str] = ()) -> dict[str, Any]:
+    """``environment(device="cuda")``: versions, processor, device and threads; neither host nor user names.
+
+    Args:
+        imports: modules that the gin file imports; their folders are kept, so that the run can be used from anywhere.
+    """
     import torch
 
     found: dict[str, Any] = {
@@ -141,6 +147,9 @@ def environment(*, device: str = "cpu") -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": device,
     }
+    files = [getattr(sys.modules.get(name.split(".")[0]), "__file__", None) for name in imports]
+    if folders := list(dict.fromkeys(str(Path(file).resolve().parent) for file in files if file)):
+        found["module_folders"] = folders
     if torch.device(device).type == "cuda":
         found |= {"gpu": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}
     return found

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ganflow import images, rundir
-from ganflow.config import loads
+from ganflow.config import load
 from ganflow.data.loader import loader, splits
 from ganflow.errors import GanflowError, did_you_mean
 from ganflow.evaluate import Evaluator, evaluation
@@ -49,7 +49,7 @@ def open_run(path: str | Path, *, device: str = "auto") -> Run:
         GanflowError: ``not-a-run``, ``no-weights``, ``bad-weights``.
     """
     files = rundir.load(path)
-    experiment = loads(files.config, name=files.path.absolute().name)
+    experiment = replace(load(files.path / rundir.CONFIG), name=files.path.absolute().name)
     settings = settings_of(experiment)
     step = TrainStep(experiment, device=choose_device(device))
     saved = read_weights(files.path / WEIGHTS)
@@ -93,6 +93,9 @@ def translate(run: Run, folder: str | Path, out: str | Path, *, value: str | Non
     Raises:
         GanflowError: nothing to be made of one image, an image that cannot be read, a place that cannot be written.
     """
+    if Path(folder).resolve() == Path(out).resolve():
+        raise GanflowError(f"{out} holds the images that are to be translated, and they would be overwritten",
+                           hint="choose another folder with --out", code="cannot-write")  # fmt: skip
     name, field = _translation(run, value)
     assert field.shape is not None
     evaluator = Evaluator(run.step, {name: _text(run, name)}, stand_ins=run.settings.eval_networks)
@@ -143,7 +146,10 @@ def _values(run: Run, evaluator: Evaluator, name: str, data: Any, split: str) ->
     batches = loader(data, split, batch_size=run.settings.batch_size, device=run.step.device)
     with evaluation(run.step, seed=run.settings.seed):
         for index, batch in enumerate(batches):
-            yield from evaluator(batch, index=index)[name]
+            made = evaluator(batch, index=index)[name]
+            if not isinstance(made, Tensor) or made.ndim != 4:
+                raise GanflowError(f"`{name}` is no image", hint="choose another value with --value", code="bad-grid")
+            yield from made
 
 
 def _limited(values: Iterator[Tensor], count: int | None) -> Iterator[Tensor]:

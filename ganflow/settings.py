@@ -96,7 +96,7 @@ def _whole(least: int, none: bool = False) -> Callable[[Experiment, str, object]
     def read(experiment: Experiment, name: str, value: object) -> int | None:
         if none and value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**63:
             raise _wrong(experiment, name, value, f"a whole number from {least}{' or None' if none else ''}")
         return value
 

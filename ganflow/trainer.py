@@ -108,7 +108,8 @@ class Trainer:
         found = self.probe(step, settings)
         rundir.create(
             self.run_dir, config=gin_text(self.experiment), plan=inspection.plan + "\n", source=step.source.text,
-            environment=rundir.environment(device=str(device)), overwrite=self.overwrite,
+            environment=rundir.environment(device=str(device), imports=self.experiment.imports),
+            overwrite=self.overwrite,
         )  # fmt: skip
         total = run_length(settings, len(batches))
         with Logs(self.run_dir) as logs, display(self.experiment.name, total, shown=self.progress) as shown:

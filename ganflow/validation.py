@@ -94,7 +94,13 @@ class Validation:
 
 def check_values(experiment: Experiment, settings: Settings) -> None:
     """Resolve everything that is shown or measured; raises what is wrong with it."""
-    resolve(experiment, {t.source: t for t in settings.show} | inputs_of(measures(settings)))
+    resolve(experiment, {t.source: t for t in settings.show})
+    inputs = inputs_of(measures(settings))
+    try:
+        resolve(experiment, inputs)
+    except GanflowError as error:
+        hint = "\n".join(filter(None, (error.hint, f"metrics: {', '.join(METRICS)}, or a number made of values")))
+        raise GanflowError(error.message, location=error.location, hint=hint, code=error.code) from None
 
 
 def measures(settings: Settings) -> list[Measure]:

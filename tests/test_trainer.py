@@ -393,3 +393,80 @@ def test_config_text_survives_what_people_write(here: Path) -> None:
     overrides = ["G/Update.minimize = '''G_GAN  # a comment\\n + lambda_A * G_L1'''"]
     experiment = ganflow.load(BASE, overrides)
     assert str(ganflow.schedule(ganflow.loads(gin_text(experiment), name="base"))) == str(ganflow.schedule(experiment))
+
+
+# -- code of one's own, weights of another run ----------------------------------------------------------------
+
+MODULE = """
+import gin, torch
+
+@gin.configurable
+class Own{n}(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Conv2d(3, 3, {n})
+
+    def forward(self, x):
+        return self.layer(x).tanh()
+"""
+
+
+def test_a_run_with_modules_beside_its_gin_file_is_used_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "own_module_a.py").write_text(MODULE.format(n=1))
+    (tmp_path / "mine" / "own.gin").write_text(
+        f"include '{BASE}'\nimport own_module_a\nG/Network.module = @Own1()\nTrainer.metrics = {{}}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert command(capsys, "run", "mine/own.gin").status == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.delitem(sys.modules, "own_module_a")
+    # a process of its own: gin knows each configurable once
+    for words in (["sample", "../runs/own", "--count", "2"], ["check", "../runs/own/config.gin"]):
+        found = subprocess.run([sys.executable, "-m", "ganflow", *words], capture_output=True, text=True, check=False)
+        assert found.returncode == 0, found.stderr
+
+
+def test_a_module_of_the_same_name_is_not_silently_another(tmp_path: Path) -> None:
+    for folder, n in (("a", 1), ("b", 3)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "own_module_b.py").write_text(MODULE.format(n=n))
+        (tmp_path / folder / "own.gin").write_text(f"include '{BASE}'\nimport own_module_b\n")
+    ganflow.load(tmp_path / "a" / "own.gin")
+    ganflow.load(tmp_path / "a" / "own.gin")
+    with pytest.raises(ganflow.GanflowError, match="another module of this name is loaded already"):
+        ganflow.load(tmp_path / "b" / "own.gin")
+
+
+def test_images_are_never_written_over_those_they_are_made_of(
+    run: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "in").mkdir()
+    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(here / "in" / "a.png")
+    before = (here / "in" / "a.png").read_bytes()
+    found = command(capsys, "sample", run, "in", "--out", "./in")
+    assert found.status == 2 and "would be overwritten" in found.err
+    assert (here / "in" / "a.png").read_bytes() == before
+    scalar = command(capsys, "sample", run, "--value", "G_L1", "--out", "x")
+    assert scalar.status == 2 and "`G_L1` is no image" in scalar.err
+
+
+def test_a_network_starts_from_the_weights_of_another_run(
+    run: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment = ganflow.load(BASE, [f"G/Network.load = '{run / 'weights.pt'}'"])
+    loaded = {f"G.{k}": v for k, v in ganflow.TrainStep(experiment).networks["G"].state_dict().items()}
+    assert all(torch.equal(v, weights(run)[k]) for k, v in loaded.items())
+    (here / "junk.pt").write_bytes(b"no weights")
+    for value, said in (("'none.pt'", "no such weights file"), ("'junk.pt'", "cannot be used"), ("3", "in quotes")):
+        found = command(capsys, "run", "base.gin", "--set", f"G/Network.load = {value}")
+        assert found.status == 2 and said in found.err, found.err
+
+
+@pytest.mark.parametrize("option", ["eval_mode = 'trian'", "mode = 'evall'", "trainable = 'no'"])
+def test_a_network_option_that_does_not_exist(option: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = command(capsys, "check", "base.gin", "--set", f"G/Network.{option}")
+    assert found.status == 2 and "it takes one of" in found.err
