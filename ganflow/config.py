@@ -77,7 +77,7 @@ def _declared(name: str, reading: Reading) -> Experiment:
         updates=updates,
         states=states,
         schedule=schedule,
-        ops=ops_of(reading.lines, table),
+        ops=ops_of(reading.lines, table, reading.imports),
         fields=_fields(trainer),
         trainer={p: plain(line.value) for p, line in trainer.items()},
         trainer_where={p: line.location for p, line in trainer.items()},

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,13 +19,16 @@ from ganflow.errors import GanflowError
 from ganflow.experiment import Op
 from ganflow.ginfile import Line
 
+_CALLED = re.compile(r"[A-Za-z_]\w*(?=\s*\()")
 
-def ops_of(lines: Iterable[Line], table: Table) -> dict[str, Op]:
-    """Op by name, with what the gin file binds of it."""
+
+def ops_of(lines: Sequence[Line], table: Table, imports: Sequence[str] = ()) -> dict[str, Op]:
+    """Op by name, with what the gin file binds of it; ``imports``: the modules that it names."""
     builtin = components.builtin_ops()
+    _check_clashes(lines, builtin, imports)
     found = {n: _op(n, o.function, o.kind, table, host=o.host, host_result=o.host_result) for n, o in builtin.items()}
     texts = " ".join(v for x in lines for v in _strings(plain_or_none(x)))
-    for name in set(re.findall(r"[A-Za-z_]\w*(?=\s*\()", texts)) - found.keys():
+    for name in set(_CALLED.findall(texts)) - found.keys():
         try:
             user = gin_config._REGISTRY.get_match(name)
         except (KeyError, ValueError):
@@ -35,6 +38,19 @@ def ops_of(lines: Iterable[Line], table: Table) -> dict[str, Op]:
             kind = "stateful" if "state" in takes else "random" if "generator" in takes else "pure"
             found[name] = replace(_op(name, user.wrapped, kind, table), transforms=kind == "random")
     return found
+
+
+def _check_clashes(lines: Iterable[Line], builtin: Iterable[str], imports: Sequence[str]) -> None:
+    """A function of the user's with the name of a built-in would never be called."""
+    for line in lines:
+        for name in set(_CALLED.findall(" ".join(_strings(plain_or_none(line))))) & set(builtin):
+            for selector in gin_config._REGISTRY.matching_selectors(name):
+                module = selector.rpartition(".")[0]
+                if any(module == m or module.startswith(f"{m}.") for m in imports):
+                    raise GanflowError(
+                        f"`{name}` is both an op of the library and `{selector}` of an imported module",
+                        location=line.location, hint="give your function another name", code="name-clash",
+                    )  # fmt: skip
 
 
 def plain_or_none(line: Line) -> Any:

@@ -470,3 +470,15 @@ def test_a_network_starts_from_the_weights_of_another_run(
 def test_a_network_option_that_does_not_exist(option: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = command(capsys, "check", "base.gin", "--set", f"G/Network.{option}")
     assert found.status == 2 and "it takes one of" in found.err
+
+
+def test_an_op_of_ones_own_with_a_built_in_name_is_a_clash(tmp_path: Path) -> None:
+    """In a process of its own: gin knows each configurable once, and for all tests."""
+    (tmp_path / "own_ops.py").write_text("import gin\n\n@gin.configurable\ndef gan(pred, real):\n    return pred\n")
+    (tmp_path / "own.gin").write_text(f"include '{BASE}'\nimport own_ops\n")
+    words = [sys.executable, "-m", "ganflow", "check", "own.gin"]
+    found = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (
+        found.returncode == 2
+        and "error[name-clash]: `gan` is both an op of the library and `own_ops.gan`" in found.stderr
+    )
