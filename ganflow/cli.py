@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import os
 import signal
 import sys
@@ -40,6 +41,9 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 
 def main() -> None:
     """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no ✂ shows a question mark
     arguments = [a for a in sys.argv[1:] if a != DEBUG]
     app(args=arguments, prog_name=program())
 
@@ -55,8 +59,9 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> None:
         try:
-            function(*args, **kwargs)
-            sys.stdout.flush()
+            with terminated():
+                function(*args, **kwargs)
+                sys.stdout.flush()
         except (typer.Exit, SystemExit):
             raise
         except GanflowError as error:
@@ -64,13 +69,36 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         except KeyboardInterrupt as error:
             _fail("interrupted", 130, error)
         except BrokenPipeError:  # `ganflow plan ... | head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _close_stdout()
+        except OSError as error:  # files have messages of their own
+            _close_stdout()
+            _fail(f"error[cannot-write]: the output cannot be written: {error.strerror or error}", 1, error)
         except Exception as error:
             cause = error.__cause__ or error
             _fail(f"error[internal]: {type(cause).__name__}: {cause}\n"
                   f"  this is a bug in ganflow; {DEBUG} shows where it happened", 1, error)  # fmt: skip
 
     return app.command()(run)
+
+
+@contextlib.contextmanager
+def terminated() -> Any:
+    """SIGTERM ends a command as Ctrl-C does, with status 143."""
+
+    def stop(*_: object) -> None:
+        raise SystemExit(143)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _close_stdout() -> None:
+    """What is still in its buffer would be written at the end, and fail again."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, status: int, error: BaseException) -> None:
@@ -100,23 +128,8 @@ def run(
         raise GanflowError(f"--name {name} is not a plain name", hint="say with --runs in which directory it lies")
     given = runs / (name or experiment.name)
     place = given if name or overwrite else unique_name(runs, experiment.name)
-    with terminated():
-        result = Trainer(experiment, place, overwrite=overwrite, strict=strict).fit()
+    result = Trainer(experiment, place, overwrite=overwrite, strict=strict).fit()
     print(ending(result, program()))
-
-
-@contextlib.contextmanager
-def terminated() -> Any:
-    """SIGTERM ends a run as Ctrl-C does, with status 143."""
-
-    def stop(*_: object) -> None:
-        raise SystemExit(143)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @command
@@ -190,7 +203,7 @@ def data(
     dataset = named(name, set_)
     print(describe(dataset))
     if preview is not None:
-        from ganflow.data.preview import preview as write
+        from ganflow.preview import preview as write
 
         print(write(dataset, preview, split=split, count=count))
 
@@ -211,12 +224,12 @@ def sample(
     opened = open_run(run, device=device)
     if folder is not None:
         written = translate(opened, folder, out or run / "translated", value=value)
-        print(f"{len(written)} images in {out or run / 'translated'}")
+        print(f"{_images(len(written))} in {out or run / 'translated'}")
         return
     written, metrics = sample_split(opened, split, out or run / split, value=value, count=count)
-    print(f"{len(written) - 1} images of split {split} and grid.png in {out or run / split}")
+    print(f"{_images(len(written) - 1)} of split {split} and grid.png in {out or run / split}")
     if metrics:
-        print("  ".join(f"{k} {v:.4g}" for k, v in metrics.items()))
+        print("all of it: " * (count is not None) + "  ".join(f"{k} {v:.4g}" for k, v in metrics.items()))
 
 
 @command
@@ -228,6 +241,10 @@ def tensorboard(
     from ganflow.board import serve
 
     serve(runs or [Path("runs")], port=port)
+
+
+def _images(count: int) -> str:
+    return f"{count} image{'s' * (count != 1)}"
 
 
 def _warn(findings: Any) -> None:

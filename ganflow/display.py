@@ -26,7 +26,7 @@ class Display(Protocol):
 
 
 @contextlib.contextmanager
-def display(name: str, total: int, *, start: int = 0, shown: bool = True) -> Iterator[Display]:
+def display(name: str, total: int, *, shown: bool = True) -> Iterator[Display]:
     """A display for ``total`` iterations.
 
     Args:
@@ -36,19 +36,19 @@ def display(name: str, total: int, *, start: int = 0, shown: bool = True) -> Ite
 
     console = Console(highlight=False, soft_wrap=True)
     if not shown:
-        yield Lines(total, start, None)
+        yield Lines(total, None)
     elif console.is_terminal:
-        yield from _bar(name, total, start, console)
+        yield from _bar(name, total, console)
     else:
-        yield Lines(total, start, console)
+        yield Lines(total, console)
 
 
 class Lines:
     """``step 100/2000  8.9 it/s  eta 3:33  D 0.61  G 23.4``; with no console, nothing."""
 
-    def __init__(self, total: int, start: int, console: Any) -> None:
-        self.total, self.done, self.console = total, start, console
-        self.pace = Pace(start)
+    def __init__(self, total: int, console: Any) -> None:
+        self.total, self.done, self.console = total, 0, console
+        self.pace = Pace()
 
     def advance(self) -> None:
         self.done += 1
@@ -68,9 +68,9 @@ class Lines:
 class Bar:
     """A rich progress bar: iterations, rate, time left, the losses of the updates; what fits in 80 columns."""
 
-    def __init__(self, progress: Any, task: Any, total: int, start: int) -> None:
+    def __init__(self, progress: Any, task: Any, total: int) -> None:
         self.progress, self.task = progress, task
-        self.total, self.done, self.pace = total, start, Pace(start)
+        self.total, self.done, self.pace = total, 0, Pace()
         self.next = 0.0
 
     def advance(self) -> None:
@@ -93,8 +93,8 @@ class Bar:
 class Pace:
     """Iterations per second since the last question."""
 
-    def __init__(self, start: int) -> None:
-        self.done, self.time = start, time.monotonic()
+    def __init__(self) -> None:
+        self.done, self.time = 0, time.monotonic()
 
     def rate(self, done: int) -> float:
         now = time.monotonic()
@@ -103,7 +103,7 @@ class Pace:
         return rate
 
 
-def _bar(name: str, total: int, start: int, console: Any) -> Iterator[Display]:
+def _bar(name: str, total: int, console: Any) -> Iterator[Display]:
     from rich.progress import BarColumn, Progress, TextColumn
     from rich.table import Column
 
@@ -115,8 +115,8 @@ def _bar(name: str, total: int, start: int, console: Any) -> Iterator[Display]:
         *(TextColumn(text, table_column=Column(no_wrap=True)) for text in texts),
     )
     with Progress(*columns, console=console, refresh_per_second=1 / REFRESH, expand=True) as progress:
-        task = progress.add_task(name, total=total, completed=start, rate="", eta="", losses="")
-        yield Bar(progress, task, total, start)
+        task = progress.add_task(name, total=total, rate="", eta="", losses="")
+        yield Bar(progress, task, total)
 
 
 def losses(values: Mapping[str, float], *, digits: int = 4) -> str:

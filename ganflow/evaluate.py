@@ -20,7 +20,8 @@ from ganflow.errors import GanflowError
 from ganflow.experiment import Text
 from ganflow.graph import StepGraph
 from ganflow.resolve import resolve
-from ganflow.step import Counters, TrainStep, compile_function, namespace
+from ganflow.running import Counters, compile_function
+from ganflow.step import TrainStep, namespace
 
 
 class Evaluator:

@@ -224,10 +224,3 @@ def walk(expr: Expr) -> Iterator[Expr]:
     yield expr
     for child in children(expr):
         yield from walk(child)
-
-
-def free_names(expr: Expr) -> list[Name]:
-    """Names that the expression reads and does not bind itself, left to right, repeats included."""
-    bound = {p for e in walk(expr) if isinstance(e, Lambda) for p in e.parameters}
-    bound |= {e.name for e in walk(expr) if isinstance(e, Named)}
-    return [e for e in walk(expr) if isinstance(e, Name) and e.id not in bound]

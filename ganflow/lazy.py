@@ -1,6 +1,6 @@
 """Networks whose shapes are only known from data (``LazyLinear``, CUT's MLP over features): built by one forward.
 
-    materialise(step, batch)            # before the optimizers are made
+    materialise(experiment, graph, networks, evaluate, batch, seed=0)            # before the optimizers are made
 
 What their calls need is evaluated once, without gradients, in eval mode and with draws of its own, so nothing of the
 training that follows changes. Initialisation is seeded by (run seed, network), like that of any other network.

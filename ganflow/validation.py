@@ -42,22 +42,18 @@ class Validation:
         step: whose networks are looked at; its training is not disturbed.
         dataset: with ``open(split)``, or a plain map-style dataset.
         settings: ``show``, ``metrics``, ``samples``, ``batch_size``, ``eval_networks``.
-        shown: the values of a grid; by default those of the settings.
 
     Raises:
         GanflowError: an expression that cannot be read.
     """
 
-    def __init__(
-        self, step: TrainStep, dataset: Any, settings: Settings, *, shown: Iterable[Text] | None = None
-    ) -> None:
+    def __init__(self, step: TrainStep, dataset: Any, settings: Settings) -> None:
         self.step, self.settings = step, settings
         self.split = held_out(dataset)
         self.fixed = some(dataset, self.split, settings.samples, device=step.device)
         self.measures = measures(settings)
         self.batches = loader(dataset, self.split, batch_size=settings.batch_size, device=step.device)
-        shown = settings.show if shown is None else shown
-        self._show = Evaluator(step, {t.source: t for t in shown}, stand_ins=settings.eval_networks)
+        self._show = Evaluator(step, {t.source: t for t in settings.show}, stand_ins=settings.eval_networks)
         self._inputs = Evaluator(step, inputs_of(self.measures), stand_ins=settings.eval_networks)
 
     def columns(self) -> dict[str, Tensor]:

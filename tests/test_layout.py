@@ -64,6 +64,7 @@ LAYERS = {
     "data": 3,
     "files": 3,
     "images": 3,
+    "preview": 4,
     "randomness": 4,
     "follow": 4,
     "unroll": 4,
