@@ -22,7 +22,7 @@ from ganflow import build
 from ganflow.codegen import generate
 from ganflow.errors import GanflowError
 from ganflow.experiment import Diagnostic, Experiment
-from ganflow.graph import StepGraph
+from ganflow.graph import StepGraph, ancestors
 from ganflow.meta import Flops
 from ganflow.printing import BEFORE_BACKWARD
 from ganflow.running import compile_step
@@ -118,14 +118,14 @@ def _run(step: TrainStep, graph: StepGraph, *, textbook: bool) -> tuple[dict[tup
     values: dict[tuple[str, str], Value] = {}
     updates: dict[str, int] = {u.name: 0 for u in graph.updates}
     counter = Flops()
-    first = {p.name: p.updates[0].name for p in graph.walk() if p.updates}
+    owners = _owners(graph)
     seen = 0
 
     def observe(phase: str, node: str, value: object) -> None:
         nonlocal seen
         spent, seen = counter.total - seen, counter.total
-        update = first.get(phase, phase)
-        updates[update if update in updates else next(iter(updates))] += spent
+        update = phase if phase in updates else owners.get((phase, node), next(iter(updates)))
+        updates[update] += spent
         if node not in ("backward", BEFORE_BACKWARD):
             values[phase, node] = Value(shape_of(value), spent)
 
@@ -139,6 +139,16 @@ def _run(step: TrainStep, graph: StepGraph, *, textbook: bool) -> tuple[dict[tup
     for parameter in (p for network in step.networks.values() for p in network.parameters()):
         parameter.grad = None
     return values, updates
+
+
+def _owners(graph: StepGraph) -> dict[tuple[str, str], str]:
+    """(group, node) -> the first of its members that the node is evaluated for."""
+    found: dict[tuple[str, str], str] = {}
+    for phase in graph.walk():
+        for update in phase.updates:
+            for node in ancestors(graph.nodes, [update.loss]):
+                found.setdefault((phase.name, node), update.name)
+    return found
 
 
 def _nothing(*_: object, **__: object) -> None:
@@ -168,7 +178,9 @@ class MetaRandom:
             if isinstance(args[0], (list, tuple)):
                 return [self.draw(site, kind, x) for x in args[0]]
             return self.draw(site, "perm", args[0].shape[-1] * args[0].shape[-2])
-        return torch.empty_like(args[0], device="meta") if args else torch.empty(0, device="meta")
+        if kind in ("randn_like", "rand_like"):
+            return torch.empty_like(args[0] if args else kwargs["x"], device="meta")
+        raise GanflowError(f"what `{kind}` draws is not known on the meta device", code="untraceable")
 
 
 def shape_of(value: object) -> str:

@@ -66,8 +66,8 @@ def explain(error: Exception, graph: StepGraph, source: Source, filename: str) -
     local = trace.tb_frame.f_locals
     if "implicitly created only for scalar outputs" in str(error):
         return _not_scalar(node, local)
-    if isinstance(error, AttributeError) and "'detach'" in str(error):
-        value = local.get(source.variables.get(node.id, ""))
+    if isinstance(error, AttributeError) and any(f"'{name}'" in str(error) for name in ("detach", "backward")):
+        value = local.get(source.variables.get(node.id, ""), local.get(f"loss_{node.owner.split('.')[0]}"))
         return GanflowError(f"`{node.name or node.text}` is {value!r}, which is no tensor", location=node.location,
                             code="step", hint="a term of a loss is a tensor")  # fmt: skip
     shapes = []

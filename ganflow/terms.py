@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from ganflow.errors import GanflowError
 from ganflow.experiment import Experiment
 from ganflow.graph import Node, Pruned, Term, ancestors, constant
 from ganflow.resolve import Program
@@ -30,17 +31,30 @@ class PrunedProgram:
 def prune(program: Program, experiment: Experiment) -> PrunedProgram:
     """Drop terms whose weight is the constant 0, and updates that nothing needs any more."""
     zeros = _Zeros(dict(program.nodes))
-    roots = {name: zeros.simplify(root) or root for name, root in program.roots.items()}
+    simple = {name: zeros.simplify(root) for name, root in program.roots.items()}
+    roots = {name: root for name, root in simple.items() if root is not None}
     lighter = replace(program, nodes=zeros.nodes, roots=roots)
-    if not zeros.dropped:
+    if len(roots) == len(simple) and not zeros.dropped:
         return PrunedProgram(lighter, tuple(roots), ())
+    if not roots:
+        raise _nothing_left(experiment, list(simple))
     pruned = [_dropped_term(program, node) for node in zeros.dropped]
+    pruned += [Pruned("update", n, "all that it minimizes has the weight 0") for n in simple if n not in roots]
     kept, more = _needed_updates(program, lighter, experiment)
     before = _networks(program, list(program.roots), experiment)
     after = _networks(lighter, kept, experiment)
     gone = [Pruned("network", n, "nothing that is left uses it") for n in sorted(before - after)]
     roots = {name: root for name, root in roots.items() if name in kept}
     return PrunedProgram(replace(lighter, roots=roots), tuple(kept), (*pruned, *more, *gone))
+
+
+def _nothing_left(experiment: Experiment, updates: list[str]) -> GanflowError:
+    first = experiment.updates[updates[0]]
+    return GanflowError(
+        f"nothing is left to train: all that {', '.join(updates)} minimize{'s' * (len(updates) == 1)} has the weight 0",
+        location=first.where.get("minimize", first.location), code="no-loss",
+        hint="give one term a weight other than 0",
+    )  # fmt: skip
 
 
 def _dropped_term(program: Program, node: str) -> Pruned:
@@ -117,7 +131,7 @@ def _reached(program: Program, update: str) -> set[str]:
 def _needed_updates(before: Program, after: Program, experiment: Experiment) -> tuple[list[str], list[Pruned]]:
     """Updates left when those are dropped whose networks others reached only through pruned terms."""
     trains = {u: {t.split(".")[0] for t in experiment.updates[u].trains} for u in before.roots}
-    kept, gone = list(before.roots), []
+    kept, gone = list(after.roots), []
     changed = True
     while changed:
         changed = False
