@@ -188,8 +188,11 @@ def optimizer(
     experiment: Experiment, declared: Optimizer, name: str, parameters: Sequence[nn.Parameter], counters: Any
 ) -> tuple[torch.optim.Optimizer, Mapping[str, Argument]]:
     """The optimizer, and those of its arguments that change from step to step."""
-    given = ", ".join(f"{declared.name}.{k} = {getattr(v, 'source', v)!r}" for k, v in declared.arguments.items())
-    hint = f"it was given {given}" if given else f"bind what it needs, for example {declared.name}.lr = 2e-4"
+    given = "\n".join(
+        f"  {declared.name}.{k} = {getattr(v, 'source', v)!r}   {declared.where.get(k, '')}".rstrip()
+        for k, v in declared.arguments.items()
+    )
+    hint = f"it was given\n{given}" if given else f"bind what it needs, for example {declared.name}.lr = 2e-4"
     with configured(experiment), _blame(f"the optimizer of {name}", declared.location, hint):
         arguments = {k: argument(experiment, v, name, k, declared) for k, v in declared.arguments.items()}
         now = {k: v(counters) if callable(v) else v for k, v in arguments.items()}

@@ -16,6 +16,8 @@ import torch
 
 from ganflow import draws, losses, nn, ops
 from ganflow.data.earth import earth
+from ganflow.errors import GanflowError
+from ganflow.experiment import COUNTERS
 
 MODULE = "ganflow"
 OPTIMIZERS = ("Adam", "AdamW", "SGD", "RMSprop", "Adagrad", "Adadelta", "Adamax", "NAdam", "RAdam")
@@ -83,6 +85,16 @@ class linear_decay:  # noqa: N801
     constant: int = 100
     decay: int = 100
     unit: str = "epoch"
+
+    def __post_init__(self) -> None:
+        if self.unit not in COUNTERS:
+            raise GanflowError(f"linear_decay.unit is {self.unit!r}", hint=f"it takes one of {', '.join(COUNTERS)}",
+                               code="bad-parameter")  # fmt: skip
+        for name in ("start", "constant", "decay"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+                raise GanflowError(f"linear_decay.{name} is {value!r}", hint="it takes a number from 0",
+                                   code="bad-parameter")  # fmt: skip
 
     def __call__(self, counters: Any) -> float:
         done = getattr(counters, self.unit)

@@ -83,7 +83,6 @@ def _declared(name: str, reading: Reading) -> Experiment:
         trainer_where={p: line.location for p, line in trainer.items()},
         bindings=tuple(Binding(x.scope, x.selector, x.parameter, repr(x.value), x.location) for x in reading.lines),
         imports=reading.imports,
-        includes=reading.files,
         diagnostics=tuple(_redefined(reading.lines)),
         location=Location(reading.files[0] if reading.files else "<string>", 1),
     )
@@ -175,11 +174,12 @@ def _optimizer(table: Table, reference: Any, scope: str, line: Line) -> Optimize
         )  # fmt: skip
     *own_scopes, name = reference.name.split("/")
     arguments: dict[str, Any] = {}
+    where: dict[str, Location] = {}
     scopes = ["", *["/".join(scope.split("/")[: i + 1]) for i in range(len(scope.split("/")))], "/".join(own_scopes)]
     for s in dict.fromkeys(scopes):
         for parameter, bound in table.at(name, s).items():
-            arguments[parameter] = _optimizer_argument(bound)
-    return Optimizer(name, arguments, line.location)
+            arguments[parameter], where[parameter] = _optimizer_argument(bound), bound.location
+    return Optimizer(name, arguments, line.location, where)
 
 
 def _optimizer_argument(line: Line) -> Any:

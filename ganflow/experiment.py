@@ -129,12 +129,14 @@ class Op:
 class Optimizer:
     """An optimizer that a network or an update owns: its gin name and bound arguments.
 
-    ``arguments`` holds numbers, tuples, ``Text`` (expressions over counters) and ``Reference`` (schedules).
+    ``arguments`` holds numbers, tuples, ``Text`` (expressions over counters) and ``Reference`` (schedules); ``where``
+    the line of each.
     """
 
     name: str
     arguments: Mapping[str, object]
     location: Location
+    where: Mapping[str, Location] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -227,7 +229,6 @@ class Experiment:
         schedule: groups of update names in order; a group of one is a plain update.
         trainer: what the file binds of ``Trainer``: numbers, strings, containers, references.
         bindings: every line, in order: they rebuild gin's configuration.
-        includes: the files that were read, the main one first.
         diagnostics: warnings found while reading.
     """
 
@@ -243,7 +244,6 @@ class Experiment:
     trainer_where: Mapping[str, Location] = field(default_factory=dict)
     bindings: tuple[Binding, ...] = ()
     imports: tuple[str, ...] = ()
-    includes: tuple[str, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
     location: Location = Location("<string>", 1)
 

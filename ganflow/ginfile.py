@@ -95,13 +95,16 @@ class _Reader:
 
     def file(self, path: Path, at: Location | None) -> None:
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")  # editors on Windows mark their files
         except FileNotFoundError:
             near = [p.name for p in path.parent.glob("*.gin")] if path.parent.is_dir() else []
             hint = did_you_mean(path.name, near) or (f"in {path.parent}: {', '.join(sorted(near)[:8])}" if near else "")
             raise GanflowError(f"no such file: {path}", location=at, hint=hint, code="missing-file") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise GanflowError(f"cannot read {path}: {error}", location=at, code="missing-file") from None
+        except OSError as error:
+            raise GanflowError(f"cannot read {path}: {error.strerror}", location=at, code="unreadable-file") from None
+        except UnicodeDecodeError as error:
+            raise GanflowError(f"{path} is no text: byte {error.start} is not UTF-8", location=at,
+                               code="unreadable-file", hint="a gin file is a text file in UTF-8") from None  # fmt: skip
         resolved = path.resolve()
         if resolved in self.open:
             raise GanflowError(f"{path} includes itself", location=at, code="cycle")
@@ -153,16 +156,28 @@ class _Reader:
             importlib.import_module(name)
         except GanflowError:
             raise
-        except Exception as error:  # whatever a user's module raises is the user's to read
+        except (Exception, SystemExit) as error:  # whatever a user's module raises is the user's to read
+            looked = "modules are looked up beside the gin file, in the working directory, and in the environment"
             raise GanflowError(
                 f"cannot import `{name}`: {type(error).__name__}: {error}", location=where, code="import",
-                hint="modules are looked up beside the gin file, in the working directory, and in the environment",
+                hint=looked if isinstance(error, ModuleNotFoundError) else _raised_at(error),
             ) from error  # fmt: skip
         finally:
             for path in added:
                 with contextlib.suppress(ValueError):
                     sys.path.remove(path)
         self.imports.append(name)
+
+
+def _raised_at(error: BaseException) -> str:
+    """The last place in the user's own code."""
+    trace, place = error.__traceback__, ""
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if not file.startswith("<") and file != __file__:
+            place = f"raised at {file}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place
 
 
 def _recorded(folder: Path | None) -> list[Path]:
@@ -259,9 +274,15 @@ def _configurable(selector: str, where: Location) -> Any:
         known = {name.rsplit(".", 1)[-1] for name, _ in gin_config._REGISTRY.items()}
         raise GanflowError(
             f"unknown configurable `{selector}`", location=_caret(where, selector), code="unknown-configurable",
-            hint=did_you_mean(selector, known) or "built-ins: see `ganflow --help`; your own need an `import`",
+            hint=did_you_mean(selector, known) or f"built-ins: {_built_ins()}; your own need an `import`",
         )  # fmt: skip
     return found
+
+
+def _built_ins() -> str:
+    """What gin files can name without an import, ops left out: those are called in expressions."""
+    names = (name for name, found in gin_config._REGISTRY.items() if name.startswith("ganflow."))
+    return ", ".join(sorted(name.rsplit(".", 1)[-1] for name in names if name[8:9].isupper()))
 
 
 def _unknown_parameter(known: Any, selector: str, parameter: str, where: Location, error: Exception) -> GanflowError:
