@@ -17,11 +17,11 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ganflow.errors import GanflowError
 from ganflow.files import cannot_write, write_whole
@@ -110,6 +110,27 @@ def create(
     return path
 
 
+@contextlib.contextmanager
+def in_use(path: str | os.PathLike[str]) -> Iterator[None]:
+    """While a run goes on, ``overwrite`` leaves its directory alone; the system ends this however the process ends."""
+    with open(Path(path) / ENVIRONMENT, "rb") as file:
+        _try_lock(file)
+        yield
+
+
+def _try_lock(file: IO[bytes]) -> bool:
+    """Whether nobody else holds it, as far as this system can tell."""
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:  # Windows
+        return True
+    except OSError as error:  # some network disks have no locks
+        return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
+    return True
+
+
 def load(run: str | os.PathLike[str]) -> RunFiles:
     """``load("runs/pix2pix")``: what :func:`create` wrote there.
 
@@ -130,7 +151,7 @@ def load(run: str | os.PathLike[str]) -> RunFiles:
 
 
 def environment(*, device: str = "cpu", imports: Sequence[str] = ()) -> dict[str, Any]:
-    """``environment(device="cuda")``: versions, processor, device and threads; neither host nor user names.
+    """``environment(device="cuda")``: versions, processor, device and threads.
 
     Args:
         imports: modules that the gin file imports; their folders are kept, so that the run can be used from anywhere.
@@ -207,6 +228,11 @@ def _check_run(path: Path) -> None:
             hint="choose another name with --name, or delete it yourself",
             code="run-exists",
         )
+    with open(path / ENVIRONMENT, "rb") as file:
+        free = _try_lock(file)
+    if not free:
+        raise GanflowError(f"{path} is still running, so --overwrite deletes nothing there", code="run-exists",
+                           hint="choose another name with --name, or end that run first")  # fmt: skip
 
 
 def _undo(path: Path, *, keep: bool) -> None:

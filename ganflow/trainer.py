@@ -112,7 +112,8 @@ class Trainer:
             overwrite=self.overwrite,
         )  # fmt: skip
         total = run_length(settings, len(batches))
-        with Logs(self.run_dir) as logs, display(self.experiment.name, total, shown=self.progress) as shown:
+        bar = display(self.experiment.name, total, shown=self.progress)
+        with rundir.in_use(self.run_dir), Logs(self.run_dir) as logs, bar as shown:
             write_texts(logs, self.run_dir, found)
             many = f"{len(batches.batches.samples)} training samples, batches of {settings.batch_size}"
             shown.say(f"{self.run_dir}: {total} iterations on {device}; {many}")
@@ -294,7 +295,7 @@ class Loop:
         self.since += time.perf_counter() - start
 
 
-def dataset(experiment: Experiment, *, prepare: bool = True) -> Any:
+def dataset(experiment: Experiment) -> Any:
     """The object bound to ``Trainer.data``, its files made if they are not there."""
     reference = experiment.trainer.get("data")
     if reference is None:
@@ -304,7 +305,7 @@ def dataset(experiment: Experiment, *, prepare: bool = True) -> Any:
         )  # fmt: skip
     with build.configured(experiment):
         data = build.value(reference)
-    if prepare and hasattr(data, "prepare"):
+    if hasattr(data, "prepare"):
         data.prepare()
     return data
 
