@@ -29,3 +29,19 @@ def test_a_wrong_image_size_is_found_before_anything_is_built() -> None:
     experiment = ganflow.load(PIX2PIX, overrides=["earth.size = 48"])
     cost = measure(experiment, ganflow.schedule(experiment))
     assert [d.level for d in cost.errors] == ["error"] and cost.errors[0].location.line > 1
+
+
+def test_in_a_group_the_cost_of_a_value_is_that_of_the_member_which_needs_it() -> None:
+    group = ["Schedule.updates = [('D', 'G')]"]
+    both = ganflow.load(PIX2PIX, overrides=group)
+    own = measure(both, ganflow.schedule(both)).updates
+    other = ganflow.load(PIX2PIX, overrides=["Schedule.updates = [('G', 'D')]"])
+    turned = measure(other, ganflow.schedule(other)).updates
+    assert sum(own.values()) == sum(turned.values())
+    alone = ganflow.load(PIX2PIX, overrides=["Schedule.updates = ['D', 'G']"])
+    apart = measure(alone, ganflow.schedule(alone))
+    # D's two calls forwards and backwards are D's, whoever is written first; what both use is the first one's.
+    assert (
+        own["D"] > 0
+        and turned["D"] == own["D"] - apart.values["D", "fake_B"].flops - apart.values["D", "pred_fake"].flops
+    )
