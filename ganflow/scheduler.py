@@ -82,8 +82,9 @@ def _sequence(c: Context, start: list[Decision]) -> tuple[Phase, ...]:
 def _phase(c: Context, decision: Decision) -> Phase:
     stage = decision.stage
     actions: list[Action] = []
-    leaves = {x for m in stage.members for x in m.leaves}
     evaluated, reused = set(decision.evaluate), set(decision.reuse)
+    leaves = {c.nodes[g].inputs[1] for m in stage.members for g in m.paths if g in evaluated}
+    leaves &= {x for m in stage.members for x in m.leaves}
     for name in slice_of(stage.members):
         if name in evaluated:
             actions.append(evaluate(c, decision, name))
