@@ -452,6 +452,61 @@ def test_entry_points_sub_modules_and_parameters_and_nothing_else() -> None:
         assert error.code == "unknown-part" and wrong.split("(")[0] in error.message
 
 
+class Listed(nn.Module):
+    """N×3 -> N×3, its parts in containers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 3))
+        self.heads = nn.ModuleList([nn.Sequential(nn.Linear(3, 3))])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.heads[0](self.layers(x))
+
+
+def test_parts_with_numbers_are_called_and_read_and_trained() -> None:
+    torch.manual_seed(0)
+    G = Listed().double()
+    hand = copy.deepcopy(G)
+    text = """
+G/Update.minimize = 'mean(square(G.layers[2](G.layers[0](x)))) + sum(square(G.heads[0][0].weight)) + sum(G(x)[0])'
+G/Update.trains = ['G.layers.2', 'G.heads']
+Schedule.updates = ['G']
+"""
+    step = program(text, {"G": G})
+    assert "= G.layers[0](x)" in str(step.graph)
+    step()
+    x = batches()[0]["x"]
+    loss = hand.layers[2](hand.layers[0](x)).square().mean() + hand.heads[0][0].weight.square().sum() + hand(x)[0].sum()
+    sgd(loss, hand.layers[2], hand.heads)
+    same(G, hand)
+    for wrong in ("sum(G.layers[7].weight)", "sum(G.layers[7](x))", "sum(G.layers[-1](x))", "sum(G.layers[0].wait)"):
+        with pytest.raises(ganflow.GanflowError) as error:
+            program(text.replace("sum(G(x)[0])", wrong), {"G": Listed().double()})
+        assert error.value.code in ("unknown-part", "syntax")
+
+
+def test_nested_parts_of_an_unrolled_network() -> None:
+    text = """
+Dk/Network.unroll_of = 'D'
+Dk/Network.unroll_minimize = 'mean(square(D(x)))'
+Dk/Network.unroll_steps = 1
+Dk/Network.unroll_lr = 0.3
+D/Update.minimize = 'mean(square(Dk.heads[0][0](Dk.layers(x)) - 1.0))'
+Schedule.updates = ['D']
+"""
+    torch.manual_seed(0)
+    D = Listed().double()
+    hand = copy.deepcopy(D)
+    program(text, {"D": D})()
+    x, weights = batches()[0]["x"], dict(hand.named_parameters())
+    inner = hand(x).square().mean()
+    found = torch.autograd.grad(inner, list(weights.values()), create_graph=True)
+    moved = {k: w - 0.3 * g for (k, w), g in zip(weights.items(), found, strict=True)}
+    sgd((torch.func.functional_call(hand, moved, (x,)) - 1).square().mean(), hand)
+    same(D, hand)
+
+
 class Lazy(nn.Module):
     def __init__(self, width: int = 5) -> None:
         super().__init__()
