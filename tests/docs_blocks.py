@@ -4,8 +4,8 @@
         block.language, block.text          # 'gin', "include 'gan.gin'\\n..."
 
 A block whose first line is ``# name.gin`` or ``# name.py`` is the file of that name; any other gin block is
-``example.gin`` until the next one. A text block is what a terminal shows: ``$ ganflow plan example.gin`` and its output,
-in which a line ``...`` stands for any number of lines.
+``example.gin`` until the next one. A text block is what a terminal shows, ``$ ganflow plan example.gin`` and what it
+prints; a line ``...`` in it stands for any number of lines.
 """
 
 from __future__ import annotations

@@ -53,7 +53,9 @@ def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def shown_below(block: Block) -> str:
     """What the pages show of a gin block."""
-    return "".join(b.text for b in TEXT if b.example is not None and (b.page, b.example.line) == (block.page, block.line))
+    return "".join(
+        b.text for b in TEXT if b.example is not None and (b.page, b.example.line) == (block.page, block.line)
+    )
 
 
 def test_every_block_is_of_a_kind_that_is_tested() -> None:
@@ -69,12 +71,14 @@ def test_every_block_is_of_a_kind_that_is_tested() -> None:
 @pytest.mark.parametrize("block", GIN, ids=str)
 def test_an_example_is_fine_or_its_fault_is_shown(block: Block, here: Path) -> None:
     (here / block.file).write_text(block.text, encoding="utf-8")
-    shown = set(re.findall(r"(?:error|warning|note)\[[\w-]+\]", shown_below(block)))
+    below = shown_below(block)
+    shown = set(re.findall(r"(?:error|warning|note)\[[\w-]+\]", below))
     try:
         found = {f"{f.level}[{f.code}]" for f in inspect(ganflow.load(block.file)).findings}
     except ganflow.GanflowError as error:
         found = {f"error[{error.code}]"}
-    assert found <= shown, f"{block} says nothing of {found - shown}"
+    in_part = "..." in below.splitlines() and found & shown
+    assert found <= shown or in_part, f"{block} says nothing of {found - shown}"
     if any(f.startswith("error") for f in found):
         return
     experiment = ganflow.load(block.file)
