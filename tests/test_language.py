@@ -452,6 +452,7 @@ def test_entry_points_sub_modules_and_parameters_and_nothing_else() -> None:
         assert error.code == "unknown-part" and wrong.split("(")[0] in error.message
 
 
+@register
 class Listed(nn.Module):
     """N×3 -> N×3, its parts in containers."""
 
@@ -507,6 +508,7 @@ Schedule.updates = ['D']
     same(D, hand)
 
 
+@register
 class Lazy(nn.Module):
     def __init__(self, width: int = 5) -> None:
         super().__init__()
@@ -533,6 +535,31 @@ def test_a_lazily_shaped_network_is_built_before_its_optimizer_and_starts_the_sa
         assert F.norm.num_batches_tracked == 1 and step.counters.step == 1
         assert not torch.equal(F.first.weight, starts[-1].first.weight)
     same(*starts)
+
+
+@pytest.mark.parametrize("kind", ["normal", "xavier", "orthogonal"])
+def test_a_lazily_shaped_network_starts_as_its_init_says(kind: str) -> None:
+    text = f"""
+F/Network.module = @Lazy()
+F/Network.init = '{kind}'
+G/Network.module = @Listed()
+Network.optimizer = @SGD
+SGD.lr = 0.0
+G/Update.minimize = 'mean(square(F(G(x))))'
+G/Update.trains = ['G', 'F']
+Schedule.updates = ['G']
+"""
+    start = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        data = [{k: v.float() for k, v in b.items()} for b in batches()]
+        F = ganflow.TrainStep(ganflow.loads(text), data, seed=3).networks["F"]
+        assert F.first.weight.shape == (5, 3) and not F.first.bias.any() and not F.last.bias.any()
+        start.append(F)
+    same(*start, 0.0)
+    if kind == "orthogonal":
+        gram = F.first.weight.T @ F.first.weight / 0.02**2
+        assert torch.allclose(gram, torch.eye(3), atol=1e-5)
 
 
 # -- conditions -----------------------------------------------------------------------------------------------
