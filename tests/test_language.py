@@ -16,6 +16,7 @@ from ganflow.draws import SeededRandom
 from ganflow.errors import Location
 from ganflow.evaluate import Evaluator, evaluation
 from ganflow.experiment import Text
+from ganflow.inspection import inspect
 from ganflow.views import forwards
 from zoo_networks import known, register
 
@@ -657,6 +658,9 @@ Schedule.updates = ['D', 'G']
         ("G/Update.microbatches = 1.5", "type"),
         ("E/Network.ema_of = 'G'", "ema"),
         ("E/Network.ema_of = 'H'\nE/Network.ema_beta = 0.5", "unknown-name"),
+        ("E/Network.ema_of = 'E'\nE/Network.ema_beta = 0.5", "ema"),
+        ("E/Network.ema_of = 'G'\nF/Network.ema_of = 'E'\nNetwork.ema_beta = 0.5", "ema"),
+        ("K/Network.unroll_of = 'G'\nE/Network.ema_of = 'K'\nE/Network.ema_beta = 0.5", "ema"),
         ("E/Network.ema_of = 'G'\nE/Network.ema_beta = 0.5\nE/Network.ema_buffers = 'no'", "type"),
         ("E/Network.ema_of = 'G'\nE/Network.ema_beta = 0.5\nG/Update.trains = ['G', 'E']", "derived"),
         ("G/Network.buffers_in = ['H']", "unknown-name"),
@@ -668,3 +672,10 @@ Schedule.updates = ['D', 'G']
 )
 def test_what_contradicts_itself_is_refused(bindings: str, code: str) -> None:
     assert refused(ONE + bindings, G=net(0)).code == code
+
+
+def test_the_parameters_that_there_are_stand_in_a_hint_as_one_writes_them() -> None:
+    text = ONE.replace("mean(square(G(x)))", "mean(square(G(x))) + sum(G.layers[0].wait)")
+    declared = ganflow.loads("G/Network.module = @Listed()\nNetwork.optimizer = @SGD\nSGD.lr = 0.1\n" + text)
+    [found] = [f for f in inspect(declared).findings if f.level == "error"]
+    assert found.code == "unknown-part" and "did you mean `layers[0].weight`" in found.hint
