@@ -98,13 +98,20 @@ def _fresh(experiment: Experiment, update: Update) -> Iterator[Diagnostic]:
 
 def _derived(experiment: Experiment, network: Network) -> Iterator[Diagnostic]:
     for parameter in ("ema_of", "unroll_of"):
-        source = getattr(network, parameter)
-        if source is not None and source not in experiment.networks:
+        given = getattr(network, parameter)
+        if given is not None and given not in experiment.networks:
             yield _error(
-                "unknown-name", f"`{network.name}/Network.{parameter}` is {source!r}, which is not a network",
+                "unknown-name", f"`{network.name}/Network.{parameter}` is {given!r}, which is not a network",
                 network.where.get(parameter, network.location),
-                did_you_mean(str(source), experiment.networks) or f"networks: {', '.join(experiment.networks)}",
+                did_you_mean(str(given), experiment.networks) or f"networks: {', '.join(experiment.networks)}",
             )  # fmt: skip
+    source = experiment.networks.get(network.ema_of or "")
+    if source is not None and source.derived:
+        yield _error(
+            "ema", f"network {network.name} follows {source.name}, which has no weights of its own",
+            network.where.get("ema_of", network.location),
+            f"{source.name} is made of {source.ema_of or source.unroll_of}: follow that",
+        )  # fmt: skip
     if network.ema_of is not None and network.ema_beta is None:
         yield _error(
             "ema", f"network {network.name} follows {network.ema_of} but has no ema_beta", network.location,

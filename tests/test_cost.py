@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from torch import Tensor, nn
+
 import ganflow
 from ganflow.cost import cost_cells, cost_footer, measure
+from ganflow.inspection import inspect
 from ganflow.views import plan_text
+from zoo_networks import known, register
 
 PIX2PIX = Path(__file__).parent.parent / "experiments" / "pix2pix.gin"
+SMALL = ["UNetGenerator.base = 4"]
 PAPER = ["UNetGenerator.size = 256", "UNetGenerator.base = 64", "PatchDiscriminator.base = 64", "earth.size = 256"]
 
 
@@ -45,3 +50,23 @@ def test_in_a_group_the_cost_of_a_value_is_that_of_the_member_which_needs_it() -
         own["D"] > 0
         and turned["D"] == own["D"] - apart.values["D", "fake_B"].flops - apart.values["D", "pred_fake"].flops
     )
+
+
+@register
+class LazyJudge(nn.Module):
+    """Images of any channels -> N×1×H×W."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.LazyConv2d(1, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x)
+
+
+def test_a_lazily_shaped_network_gets_its_shape_from_draws_and_values_that_hold_nothing() -> None:
+    lazy = [*SMALL, "D/Network.module = @LazyJudge()", "pred_fake = 'D(cat(real_A, fake_B + randn_like(fake_B)))'"]
+    with known():
+        found = inspect(ganflow.load(PIX2PIX, overrides=lazy))
+    assert [f for f in found.findings if f.level == "error"] == []
+    assert found.cost.parameters["D"] == 6 * 9 + 1 and found.cost.values["D", "pred_fake"].shape == "4×1×64×64"
