@@ -24,6 +24,7 @@ from ganflow.scheduler import build
 from ganflow.settings import settings_of
 from ganflow.sharing import check_parts, shared_tensors
 from ganflow.step import Counters
+from ganflow.traits import check_traits
 from ganflow.unused import unused
 from ganflow.validation import check_values
 from ganflow.views import plan_text
@@ -65,7 +66,7 @@ def inspect(experiment: Experiment, *, shapes: bool = True) -> Inspection:
     if networks is not None and not _errors(found):
         found += check_modules(experiment, graph, networks)
         cost = cost if _errors(found) else measure(experiment, graph, networks=networks)
-    found += [*cost.errors, *unused(experiment)]
+    found += [*cost.errors, *check_traits(graph, experiment, cost.traits), *unused(experiment)]
     order = ("error", "warning", "note")
     return Inspection(graph, cost, tuple(sorted(found, key=lambda f: order.index(f.level))))
 
