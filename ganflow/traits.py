@@ -30,6 +30,7 @@ ENDINGS = {"Sigmoid": "sigmoid", "Hardsigmoid": "sigmoid", "Softmax": "softmax",
 BOUNDED = ("sigmoid", "softmax")
 ELEMENTWISE = ("+", "-", "*", "/", "**", "neg", "minimum", "maximum", "abs", "exp", "log", "square", "sqrt", "relu",
                "sigmoid", "softplus", "tanh")  # fmt: skip
+REDUCING = ("sum", "mean", "norm", "std", "logsumexp")
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def _activation(
 
 
 def _of(nodes: Mapping[str, Node], traits: Mapping[str, Trait], name: str) -> Trait:
-    """Of a part of a text, from the values that it is made of; of a list of scales that of its logits, if they agree."""
+    """Of a part of a text, from the values that it is made of; of a list of scales that of the logits, if all agree."""
     node, found = nodes[name], traits.get(name, Trait())
     if found.parts:
         logits = [p.parts[-1] if p.parts else p for p in found.parts]
@@ -219,17 +220,27 @@ def _broadcast(nodes: Mapping[str, Node], traits: Mapping[str, Trait], node: Nod
 
 
 def _shape(nodes: Mapping[str, Node], traits: Mapping[str, Trait], name: str) -> tuple[int, ...] | None:
-    """Of a value that was seen, or of elementwise arithmetic over such."""
+    """Of a value that was seen, or of a gradient, a reduction or elementwise arithmetic of such."""
     node = nodes[name]
     if name in traits:
         return traits[name].shape
     if node.host:
         return ()
-    if node.kind == "detach":
-        return _shape(nodes, traits, node.inputs[0])
+    if node.kind in ("detach", "grad"):
+        return _shape(nodes, traits, node.inputs[-1])
+    if node.kind == "op" and node.target in REDUCING:
+        return _reduced(nodes, node, _shape(nodes, traits, node.inputs[0]))
     if node.kind != "op" or node.target not in ELEMENTWISE:
         return None
     shapes = [_shape(nodes, traits, i) for i in node.inputs]
     if not shapes or any(s is None for s in shapes):
         return None
     return max((s for s in shapes if s is not None), key=len)  # what broadcasts is said where it does
+
+
+def _reduced(nodes: Mapping[str, Node], node: Node, shape: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    keepdim, dims = argument(node, 2, "keepdim"), _dims(nodes, node)
+    if shape is None or keepdim is not None:
+        return None
+    gone = range(len(shape)) if dims is None else [d % len(shape) for d in dims]
+    return tuple(n for k, n in enumerate(shape) if k not in gone)
