@@ -613,3 +613,126 @@ def test_deep_hierarchical_classification_6() -> None:
 
 
 # -- must not be reported -----------------------------------------------------------------------------------
+
+E2 = ("E/Network.module = @MLP()", "E/MLP.in_features = 3", "E/MLP.out_features = 2")
+FROZEN = (*MORE, "M/Network.trainable = False")
+UNUSUAL = {
+    "a discriminator on the generator's encoder": (
+        *E2, "D/MLP.in_features = 2", "fake = 'G(E(real))'", "D_real = 'gan(D(E(real)), True)'",
+        "D_fake = 'gan(D(E(fake)), False)'", "G_GAN = 'gan(D(E(fake)), True) + l1(fake, real)'",
+        "G/Update.trains = ['G', 'E']",
+    ),
+    "a discriminator with two heads, trained apart": (
+        *MORE, "M/Update.minimize = 'bcel(M(real), 1) + bcel(M(fake), 0)'", "Schedule.updates = [('D', 'M'), 'G']",
+        "G/Update.minimize = 'G_GAN + bcel(M(fake), 1)'",
+    ),
+    "features of a frozen network": (*FROZEN, "G/Update.minimize = 'G_GAN + l1(M(fake), M(real))'"),
+    "gradient reversal in one update": (
+        "G/Update.minimize = 'l1(fake, real) - 0.1 * (D_fake + D_real)'", "G_GAN = 0",
+    ),
+    "a saturating generator": ("G/Update.minimize = '-gan(D(fake), False)'", "G_GAN = 0"),
+    "maximized mutual information": (
+        *MORE, "mi = 'mean(M(fake)) - log(mean(exp(M(real))))'", "G/Update.minimize = 'G_GAN - 0.1 * mi'",
+        "M/Update.minimize = '-mi'", "Schedule.updates = ['D', 'M', 'G']",
+    ),
+    "self-distillation with a stopped gradient (SimSiam)": (
+        *E2, "p = 'E(real)'", "q = 'E(real + 0.1 * randn_like(real))'",
+        "E/Update.minimize = 'mse(p, detach(q)) + mse(q, detach(p))'", "Schedule.updates = ['E', 'D', 'G']",
+    ),
+    "two dropouts of one input (R-Drop)": (
+        *E2, "E/Update.minimize = 'mse(E(real), E(real)) + mse(E(real), 0)'", "Schedule.updates = ['E', 'D', 'G']",
+    ),
+    "a moving average as teacher": (
+        "T/Network.ema_of = 'G'", "T/Network.ema_beta = 0.99", "G/Update.minimize = 'G_GAN + mse(fake, T(x))'",
+    ),
+    "an average that is a copy": ("T/Network.ema_of = 'G'", "T/Network.ema_beta = 0.0",
+                                  "G/Update.minimize = 'G_GAN + mse(fake, T(x))'"),
+    "adversarial examples": (
+        "clean = 'bcel(D(real), 1)'", "worst = 'real + 0.03 * sign(grad(clean, real))'",
+        "D/Update.minimize = 'D_fake + bcel(D(worst), 1)'", "D_real = 0",
+    ),
+    "adversarial directions of unit length (VAT)": (
+        "r = 'grad(mean(D(real) ** 2), real)'", "D_real = 'gan(D(real + 0.1 * r / (norm(r, 1, True) + 1e-8)), True)'",
+    ),
+    "two updates of one network with optimizers of their own": (
+        "G/rec/Update.minimize = 'l1(fake, real)'", "G/rec/Update.optimizer = @Adam", "Adam.lr = 1e-3",
+        "Schedule.updates = ['D', 'G', 'G/rec']",
+    ),
+    "weight decay written out": (
+        "M/Network.module = @Teacher()", "G/Update.trains = ['G', 'M']",
+        "G/Update.minimize = 'G_GAN + l1(M(fake), real) + 1e-4 * sum(square(M.layer.weight))'",
+    ),
+    "an adaptive weight from gradients (VQGAN)": (
+        "M/Network.module = @Teacher()", "y = 'M(fake)'", "rec = 'l1(y, real)'", "last = 'M.layer.weight'",
+        "G_GAN = 'gan(D(y), True)'", "G/Update.trains = ['G', 'M']", "D_fake = 'gan(D(y), False)'",
+        "w = 'detach(clamp(norm(grad(rec, last)) / (norm(grad(G_GAN, last)) + 1e-4), 0, 1e4))'",
+        "G/Update.minimize = 'rec + w * G_GAN'",
+    ),
+    "gradients brought to the norm of the average one": (
+        "lip = 'norm(grad(D(real), real), dim=1)'",
+        "D/Update.minimize = 'D_real + D_fake + mean((lip - mean(lip)) ** 2)'",
+    ),
+    "a penalty on embeddings": (
+        *E2, "h = 'E(real)'", "D/MLP.in_features = 2", "D_real = 'gan(D(h), True)'",
+        "D_fake = 'gan(D(E(fake)), False)'",
+        "G_GAN = 'gan(D(E(fake)), True)'", "E/Network.trainable = False",
+        "D/Update.minimize = 'D_real + D_fake + 10 * mean((norm(flat(grad(D(h), h)), dim=1) - 1) ** 2)'",
+    ),
+    "labels smoothed on one side, noisy on the other": (
+        "D_real = 'bcel(D(real), 0.9)'", "D_fake = 'bcel(D(fake), 0.1 * uniform(batch_size, 1))'",
+    ),
+    "soft labels from a state": (
+        "s/State.init = 0.0", "s/State.next = '0.9 * s + 0.01'", "D_real = 'gan(D(real), 1 - s)'",
+    ),
+    "several discriminators, one of them averaged": (
+        *MORE, "M/Update.minimize = 'gan(M(real), True) + gan(M(fake), False)'", "Schedule.updates = ['D', 'M', 'G']",
+        "G/Update.minimize = '0.5 * (G_GAN + gan(M(fake), True))'",
+    ),
+    "a discriminator trained in two updates, real and fake apart": (
+        "D/Update.minimize = 'D_real'", "D/fake/Update.minimize = 'D_fake'", "D/fake/Update.trains = ['D']",
+        "Schedule.updates = ['D', 'D/fake', 'G']",
+    ),
+    "wrong pairs as further fakes (GAN-CLS)": (
+        "D/MLP.in_features = 5", "D_real = 'gan(D(cat(real, x)), True) + 0.5 * gan(D(cat(real, flip(x, 0))), False)'",
+        "D_fake = '0.5 * gan(D(cat(fake, x)), False)'", "G_GAN = 'gan(D(cat(fake, x)), True)'",
+    ),
+    "confident on unlabelled data (SGAN entropy)": (
+        "D/MLP.out_features = 4", "D_real = 'ce(D(real), 1)'", "D_fake = 'mean(softplus(logsumexp(D(fake), 1)))'",
+        "G_GAN = '-mean(logsumexp(D(fake), 1))'",
+    ),
+    "random network distillation": (
+        *FROZEN, *E2, "E/MLP.out_features = 1", "E/Update.minimize = 'mse(E(fake), M(fake))'",
+        "G/Update.minimize = 'G_GAN - 0.01 * mse(E(fake), M(fake))'", "Schedule.updates = ['D', 'E', 'G']",
+    ),
+    "the smaller of two critics (TD3)": (
+        *MORE, "q = 'minimum(D(fake), M(fake))'", "M/Update.minimize = 'mse(M(real), 1)'", "G_GAN = '-mean(q)'",
+        "D_fake = 0", "D_real = 'mse(D(real), 1)'", "Schedule.updates = ['D', 'M', 'G']",
+        "D/Update.minimize = 'D_real'",
+    ),
+    "an encoder that one update uses and does not train (StarGAN v2)": (
+        *E2, "G/Update.minimize = 'G_GAN + l1(E(fake), x)'", "G/Update.trains = ['G', 'E']",
+        "G/ref/Update.minimize = 'gan(D(G(E(real))), True)'", "G/ref/Update.trains = ['G']",
+        "Schedule.updates = ['D', 'G', 'G/ref']",
+    ),
+    "a hinge in a generator's own loss": ("G/Update.minimize = 'G_GAN + mean(relu(abs(fake) - 1))'",),
+    "a triplet": (
+        *E2, "G/Update.minimize = 'G_GAN + mean(relu(0.2 + abs(E(fake) - x) - abs(E(real) - x)))'",
+        "E/Update.minimize = 'l1(E(real), x)'", "Schedule.updates = ['D', 'E', 'G']",
+    ),
+    "only what is far off is punished (EBGAN's margin)": (
+        "D/MLP.out_features = 3", "e_fake = 'mse(D(fake), fake)'", "D_real = 'mse(D(real), real)'",
+        "D_fake = 'relu(1 - e_fake)'", "G_GAN = 'e_fake'",
+    ),
+    "an update that a flag switches on": ("warm = True", "G/Update.when = 'warm and step >= 10'"),
+    "a difference with what was": ("G/Update.minimize = 'G_GAN + mean((fake - detach(fake)) * x[:, :1])'",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("program", UNUSUAL)
+def test_what_is_unusual_is_not_suspected(program: str) -> None:
+    """Not by a check, not on meta tensors, not by the probe."""
+    lines = UNUSUAL[program]
+    complaints = [f for f in findings(*lines) if f.level != "note" and f.message not in UNREAD]
+    assert complaints == []
+    assert shown(*lines) <= {"unused"}
+    assert measured(*lines).keys() <= {"gradient-zero"}  # a teacher that is still equal to its student, say
