@@ -192,9 +192,10 @@ def _never_changes(graph: StepGraph, experiment: Experiment) -> Iterator[Diagnos
         value, period = constant(nodes, node), any(nodes[n].target == "%" for n in ancestors(nodes, [node]))
         if value is not None and (period or not value):
             declared = experiment.updates.get(name) or experiment.states[name]
+            text = declared.when.source if declared.when is not None else nodes[node].text
             yield Diagnostic(
                 "warning" if period else "note", "never-changes",
-                f"`{nodes[node].text}` has the same value in every iteration, so {name} "
+                f"`{text}` has the same value in every iteration, so {name} "
                 f"{'always' if value else 'never'} runs", declared.where.get("when", declared.location),
                 "a period reads a counter: step % 5 == 0, or every = 5" if period else "",
             )  # fmt: skip

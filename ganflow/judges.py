@@ -68,7 +68,7 @@ def _maximized(graph: StepGraph, update: UpdatePlan, wanted: list[Pull]) -> Iter
             yield Diagnostic(
                 "warning", "maximized",
                 f"update {update.name} trains {judge} to be as wrong as it can: it maximizes `{node.text}`, which has "
-                "no bound", node.location,
+                "no bound", graph.nodes[update.loss].location,
                 f"a discriminator minimizes it: drop the minus; what plays against {judge} and maximizes it does not "
                 f"train {judge}:\nleave {judge} out of {update.name}/Update.trains",
             )  # fmt: skip

@@ -75,9 +75,9 @@ def check_traits(graph: StepGraph, experiment: Experiment, traits: Mapping[str, 
     """Every finding, in the order of evaluation."""
     nodes, seen = graph.nodes, set[tuple[str, str]]()
     for node in (nodes[n] for n in in_order(nodes, [u.loss for u in graph.updates]) if nodes[n].kind == "op"):
-        for finding, what in _activation(nodes, experiment, traits, node):
-            if (node.target, what) not in seen:
-                seen.add((node.target, what))
+        for finding, source in _activation(nodes, experiment, traits, node):
+            if (node.target, source) not in seen:  # said once of a network
+                seen.add((node.target, source))
                 yield finding
         yield from _penalty_norm(nodes, traits, node)
         yield from _broadcast(nodes, traits, node)
@@ -89,7 +89,7 @@ def check_traits(graph: StepGraph, experiment: Experiment, traits: Mapping[str, 
 def _activation(
     nodes: Mapping[str, Node], experiment: Experiment, traits: Mapping[str, Trait], node: Node
 ) -> Iterator[tuple[Diagnostic, str]]:
-    """A loss of logits that is given probabilities, and the other way round; with the text that it is about."""
+    """A loss of logits that is given probabilities, and the other way round; with the network that it is about."""
     mode = mode_of(nodes, experiment, node) if node.target in ("gan", "adv_d", "adv_g") else None
     wanted = {"ce": "logits", "bcel": "logits", "softplus": "logits", "bce": "probabilities", "log": "positive"}
     wants = wanted.get(node.target, "logits" if node.target in ("gan", "adv_d", "adv_g") else "")
@@ -116,7 +116,18 @@ def _activation(
                 f"log(sigmoid(x)) is -softplus(-x); a Wasserstein loss is the mean of `{text}` itself")  # fmt: skip
         else:
             continue
-        yield Diagnostic("warning", "activation", message, node.location, cure), text
+        yield Diagnostic("warning", "activation", message, node.location, cure), _source(nodes, name)
+
+
+def _source(nodes: Mapping[str, Node], name: str) -> str:
+    """The network that a value comes from first, or the value."""
+    node = nodes[name]
+    while node.kind != "call":
+        inner = [i for i in node.inputs if not nodes[i].host]
+        if not inner:
+            return name
+        node = nodes[inner[0]]
+    return node.target
 
 
 def _of(nodes: Mapping[str, Node], traits: Mapping[str, Trait], name: str) -> Trait:
@@ -215,7 +226,8 @@ def _broadcast(nodes: Mapping[str, Node], traits: Mapping[str, Trait], node: Nod
             yield Diagnostic(
                 "warning", "broadcast",
                 f"`{column}` is N×1 and `{row}` is N, so `{node.text}` is N×N: every sample beside every other",
-                node.location, f"flat({row}) is N×1; where all pairs are meant: flat({row}) @ … says so",
+                node.location,
+                f"flat({row}) is N×1, and then they go sample by sample; where all pairs are meant, this is right",
             )  # fmt: skip
 
 

@@ -100,6 +100,7 @@ LAYERS = {
     "inspection": 5,
     "modules": 5,
     "inside": 5,
+    "rates": 5,
     "validation": 5,
     "display": 5,
     "trainer": 5,

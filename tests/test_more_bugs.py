@@ -394,6 +394,34 @@ def test_rsgunet_6() -> None:
     assert codes(*lines, "swap/State.next = '1.0 - swap'") == set()
 
 
+def lasting(*lines: str) -> dict[str, str]:
+    """Code -> message of what is said of a run of 3500 iterations."""
+    return {f.code: f.message for f in findings(*lines, "Trainer.steps = 3500") if f.level != "note"}
+
+
+def test_srgan_pytorch_1() -> None:
+    """The scheduler is stepped per iteration, with numbers that are epochs."""
+    decay = ("SGD.lr = @linear_decay()", "linear_decay.unit = 'step'")
+    assert "0 in the second half" in lasting(*decay)["learning-rate"]
+    assert not lasting(*decay, "linear_decay.constant = 1750", "linear_decay.decay = 1750")
+    assert not lasting("SGD.lr = @linear_decay()")  # by epochs: how many there are is not known before the data
+
+
+def test_villa_1495() -> None:
+    """A cosine over epochs that counts iterations; and a schedule that falls on below 0."""
+    cosine = "D/SGD.lr = '0.1 * 0.5 * (1 + cos(3.14159265358979 * minimum(1.0, step / {})))'"
+    assert "learning-rate" in lasting(cosine.format(100)) and not lasting(cosine.format(3500))
+    assert "uphill" in lasting("D/SGD.lr = '0.1 - 0.1 * step / 1000'")["learning-rate"]
+
+
+def test_linear_decay_stays_at_zero() -> None:
+    from ganflow.components import linear_decay
+    from ganflow.step import Counters
+
+    rate = linear_decay(start=1.0, constant=2, decay=3, unit="step")
+    assert [rate(Counters(step=k)) for k in range(8)] == [1.0, 1.0, 0.75, 0.5, 0.25, 0.0, 0.0, 0.0]
+
+
 def test_rl_algorithms_47() -> None:
     """The soft update of TD3 the wrong way round: tau where the share that is kept is asked for."""
     target = ("E/Network.ema_of = 'G'",)
@@ -516,7 +544,7 @@ class Teacher(nn.Module):
 
 
 @register
-class Listed(nn.Module):
+class Layers(nn.Module):
     """Layers in a plain list; ``how`` is a better way."""
 
     def __init__(self, how: str = "list") -> None:
@@ -552,9 +580,9 @@ def test_knowlege_distillation_2() -> None:
 
 def test_intro_dgm_6() -> None:
     """Layers in a Python list (pytorch #715): they are not parameters."""
-    text = GAN.replace("D/Network.module = @MLP()", "D/Network.module = @Listed()").replace("D/MLP.", "#D/MLP.")
+    text = GAN.replace("D/Network.module = @MLP()", "D/Network.module = @Layers()").replace("D/MLP.", "#D/MLP.")
     assert "nn.ModuleList" in found("unregistered", text=text)
-    assert codes("D/Listed.how = 'registered'", text=text) == codes("D/Listed.how = 'frozen'", text=text) == set()
+    assert codes("D/Layers.how = 'registered'", text=text) == codes("D/Layers.how = 'frozen'", text=text) == set()
 
 
 # -- measured -----------------------------------------------------------------------------------------------
