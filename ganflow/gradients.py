@@ -44,7 +44,7 @@ class Recorder:
         cuts: (update, term, network) -> the node inside which the gradient stops, and the module if it is known, for
             those in ``trace``.
         lost: where modules say that they cut; see ``gradcut.watched``.
-        traits: what the values showed of themselves.
+        traits: what the values showed of themselves; ``lows``: the smallest number of each field.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class Recorder:
         self.values: dict[str, Any] = {}
         self.seen: Counter[str] = Counter()
         self.traits = Traits()
+        self.lows: dict[str, float] = {}
 
     def observe(self, phase: str, node: str, value: Any) -> None:
         """What generated code calls."""

@@ -98,7 +98,7 @@ def _activation(
     for name in filter(
         None, (argument(node, 0, "pred"), argument(node, 1, "fake") if node.target[:3] == "adv" else "")
     ):
-        given, text = _of(nodes, traits, name).ending, nodes[name].name or nodes[name].text
+        given, text = of_text(nodes, traits, name).ending, nodes[name].name or nodes[name].text
         if wants == "logits" and given in BOUNDED:
             does = "applies a sigmoid itself"
             if node.target == "ce":
@@ -130,7 +130,7 @@ def _source(nodes: Mapping[str, Node], name: str) -> str:
     return node.target
 
 
-def _of(nodes: Mapping[str, Node], traits: Mapping[str, Trait], name: str) -> Trait:
+def of_text(nodes: Mapping[str, Node], traits: Mapping[str, Trait], name: str) -> Trait:
     """Of a part of a text, from the values that it is made of; of a list of scales that of the logits, if all agree."""
     node, found = nodes[name], traits.get(name, Trait())
     if found.parts:
@@ -146,7 +146,7 @@ def _of(nodes: Mapping[str, Node], traits: Mapping[str, Trait], name: str) -> Tr
         parts, k = traits[node.inputs[0]].parts, constant(nodes, node.inputs[1])
         return parts[k] if isinstance(k, int) and -len(parts) <= k < len(parts) else Trait()
     if node.kind in ("detach", "index") or (node.kind == "op" and node.target in ("neg", "flat", "mean", "-", "pool")):
-        endings = {_of(nodes, traits, i).ending for i in inner[: 1 if node.kind == "index" else None]}
+        endings = {of_text(nodes, traits, i).ending for i in inner[: 1 if node.kind == "index" else None]}
         return Trait(found.shape, endings.pop() if len(endings) == 1 and len(inner) == len(node.inputs) else "")
     return found
 

@@ -78,6 +78,7 @@ LAYERS = {
     "step": 4,
     "cost": 4,
     "traits": 4,
+    "ranges": 4,
     "evaluate": 4,
     "gradcut": 4,
     "gradients": 4,

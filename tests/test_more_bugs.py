@@ -519,6 +519,20 @@ def test_shapegan_2() -> None:
     assert "activation" in shown("G_GAN = '-mean(log(D(fake)))'")
 
 
+def test_alocc_3() -> None:
+    """Real images in [0, 1] beside a tanh, as in the GAN of chapter 8.5 (deep-learning-with-python #7)."""
+    tanh, sigmoid = (nn.Sequential(nn.Linear(2, 3), last) for last in (nn.Tanh(), nn.Sigmoid()))
+
+    def ranges(shift: float, G: nn.Module, *lines: str) -> set[str]:  # noqa: N803
+        run = Run(*lines, nets={"G": G.double()})
+        run.step.batches = [{"x": torch.randn(128, 2).double(), "real": torch.rand(128, 3).double() + shift}]
+        return {f.code for f in probe(run.step).findings}
+
+    assert "range" in ranges(0.0, tanh) and "range" in ranges(-0.5, sigmoid)
+    assert not {"range"} & (ranges(-0.5, tanh) | ranges(0.0, sigmoid) | ranges(0.0, nn.Linear(2, 3)))
+    assert "range" not in ranges(0.0, tanh, "fake = '0.5 + 0.5 * G(x)'")
+
+
 # -- reported: inside modules -------------------------------------------------------------------------------
 
 
