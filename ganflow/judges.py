@@ -1,7 +1,7 @@
 """What an objective asks of a discriminator, or of what plays against it, that it cannot give.
 
     for finding in check_judges(graph, experiment, modes):
-        print(finding)      # warning[same-target], warning[maximized], warning[hinge-generator]
+        print(finding)      # warning[same-target], warning[maximized], warning[hinge-generator], warning[other-label]
 
 Read off the pulls of ``games.py``. A judge that never sees anything real learns a constant; one that maximizes its own
 mistakes has no floor; a generator behind a hinge stops learning where the hinge is flat.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from ganflow.domains import shown_parts
 from ganflow.experiment import Diagnostic, Experiment
 from ganflow.games import Pull, argument, mode_of, plain, pulls
 from ganflow.graph import StepGraph, UpdatePlan
@@ -26,6 +27,7 @@ def check_judges(graph: StepGraph, experiment: Experiment, modes: Mapping[str, M
     wanted = {u.name: pulls(graph.nodes, u.loss, experiment) for u in graph.updates}
     for judge in dict.fromkeys(n for u in graph.updates for n in u.networks):
         yield from _never_real(graph, judge, wanted, modes)
+        yield from _other_labels(graph, experiment, judge, modes)
     for update in graph.updates:
         yield from _maximized(graph, update, wanted[update.name])
         yield from _flat_hinge(graph, experiment, update, modes[update.name], wanted)
@@ -72,6 +74,40 @@ def _maximized(graph: StepGraph, update: UpdatePlan, wanted: list[Pull]) -> Iter
                 f"a discriminator minimizes it: drop the minus; what plays against {judge} and maximizes it does not "
                 f"train {judge}:\nleave {judge} out of {update.name}/Update.trains",
             )  # fmt: skip
+
+
+def _other_labels(
+    graph: StepGraph, experiment: Experiment, judge: str, modes: Mapping[str, Modes]
+) -> Iterator[Diagnostic]:
+    """``D(G(z, c), y)``: a sample that was made for one label is judged beside another."""
+    nodes, seen = graph.nodes, set[str]()
+    trained = {n for u in graph.updates for n in u.networks} - {judge}
+    for name in (n for u in graph.updates for n in modes[u.name].slice if n in modes[u.name].carrying):
+        node = nodes[name]
+        if node.kind != "call" or node.target != judge or node.text in seen:
+            continue
+        parts = shown_parts(nodes, node)
+        made = {p: _labels(nodes, experiment, p) for p in parts if trained & _networks(nodes, (p,))}
+        given = {p: _labels(nodes, experiment, p) for p in parts if p not in made}
+        for sample, label in ((s, c) for s in made for c in given if made[s] and given[c] and not made[s] & given[c]):
+            seen.add(node.text)
+            used, other = (nodes[min(found)] for found in (made[sample], given[label]))
+            yield Diagnostic(
+                "warning", "other-label",
+                f"`{node.text}` judges `{nodes[sample].name or nodes[sample].text}`, which is made with "
+                f"`{used.name or used.text}`, beside `{other.name or other.text}`", node.location,
+                f"{judge} learns that no generated sample fits its label; give both the same",
+            )  # fmt: skip
+
+
+def _labels(nodes: Mapping[str, Node], experiment: Experiment, name: str) -> set[str]:
+    """Draws of whole numbers, and fields of them, that a value is made of."""
+    fields = experiment.fields or {}
+    return {
+        n for n in ancestors(nodes, [name])
+        if (nodes[n].kind == "draw" and nodes[n].target == "randint")
+        or (nodes[n].kind == "field" and nodes[n].target in fields and fields[nodes[n].target].dtype.startswith("int"))
+    }  # fmt: skip
 
 
 def _flat_hinge(

@@ -35,6 +35,7 @@ LEVELS = {
     "slow-critic": "warning", "hinge-generator": "warning", "maximized": "warning", "same-argument": "warning",
     "never-changes": "warning", "ema": "warning", "frozen-mode": "warning", "unregistered": "warning",
     "activation": "warning", "penalty-norm": "warning", "broadcast": "warning", "learning-rate": "warning",
+    "other-label": "warning",
 }  # fmt: skip
 OTHER_LEVELS = {
     "constant-term-elsewhere": "note",

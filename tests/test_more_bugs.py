@@ -315,6 +315,30 @@ def test_elegantrl_25() -> None:
     assert codes("G_GAN = '-mean(minimum(D(fake), D(fake)))'") == set()  # with dropout these are two values
 
 
+CONDITIONAL = """
+G/Network.module = @BigGANGenerator()
+D/Network.module = @ProjectionDiscriminator()
+G/BigGANGenerator.inputs = 2
+Network.optimizer = @SGD
+SGD.lr = 0.1
+y    = 'randint(batch_size, 10)'
+c    = 'randint(batch_size, 10)'
+fake = 'G(x, y)'
+D/Update.minimize = 'gan(D(fake, y), False) + gan(D(real, c), True)'
+G/Update.minimize = 'gan(D(fake, y), True)'
+Schedule.updates  = ['D', 'G']
+"""
+
+
+def test_pytorch_sngan_projection_23() -> None:
+    """The fakes are judged beside labels that they were not made with."""
+    assert codes(text=CONDITIONAL) == set()
+    wrong = "D/Update.minimize = 'gan(D(fake, c), False) + gan(D(real, c), True)'"
+    assert "made with `y`, beside `c`" in found("other-label", wrong, text=CONDITIONAL)
+    both = ("fake = 'G(x, (y + c) % 10)'", wrong)  # the wanted label is made of both
+    assert codes(*both, text=CONDITIONAL) == set()
+
+
 def test_gcgan_2() -> None:
     """The cycle goes through the generator that it came from."""
     assert "domains" in images("cycle = 'l1(G_A(fake_B), real_A) + l1(G_A(fake_A), real_B)'")
