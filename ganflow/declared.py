@@ -34,7 +34,7 @@ def check_declared(experiment: Experiment) -> list[Diagnostic]:
 def check_followers(experiment: Experiment) -> Iterator[Diagnostic]:
     """What is legal and hardly meant of averages and states."""
     for state in experiment.states.values():
-        if state.next is None:
+        if state.next is None and isinstance(state.init, (int, float)):
             yield Diagnostic(
                 "warning", "never-changes", f"state {state.name} has no next value, so it stays {state.init}",
                 state.location, f"bind {state.name}/State.next; a value that stays is a definition",

@@ -125,8 +125,9 @@ def _flat_hinge(
         structure = Structure({n: plain(nodes, v) for n, v in nodes.items()})
         theirs = [p for u in graph.updates if call.target in u.networks for p in wanted[u.name]
                   if structure(p.call) == structure(call.id)]  # fmt: skip
-        if any(p.same(q) for p in theirs for q in wanted[update.name] if q.call == call.id):
-            continue  # there is no game at all, which is said
+        mine = [p for p in wanted[update.name] if p.call == call.id]
+        if not theirs or not mine or any(p.same(q) for p in theirs for q in mine):
+            continue  # an activation of features; or no game at all, which is said
         if set(update.networks) & _networks(nodes, call.inputs):
             yield Diagnostic(
                 "warning", "hinge-generator",

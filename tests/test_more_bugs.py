@@ -781,6 +781,10 @@ UNUSUAL = {
         "Schedule.updates = ['D', 'G', 'G/ref']",
     ),
     "a hinge in a generator's own loss": ("G/Update.minimize = 'G_GAN + mean(relu(abs(fake) - 1))'",),
+    "activated features of another's encoder": (
+        *E2, "E/Update.minimize = 'l1(E(real), x)'", "Schedule.updates = ['D', 'E', 'G']",
+        "G/Update.minimize = 'G_GAN + mse(relu(E(fake)), relu(E(real)))'",
+    ),
     "a triplet": (
         *E2, "G/Update.minimize = 'G_GAN + mean(relu(0.2 + abs(E(fake) - x) - abs(E(real) - x)))'",
         "E/Update.minimize = 'l1(E(real), x)'", "Schedule.updates = ['D', 'E', 'G']",
