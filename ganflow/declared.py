@@ -32,7 +32,7 @@ def check_declared(experiment: Experiment) -> list[Diagnostic]:
 
 
 def check_followers(experiment: Experiment) -> Iterator[Diagnostic]:
-    """What is legal and hardly meant of averages and states."""
+    """What is legal and hardly meant of averages and states: warning[ema], warning[never-changes]."""
     for state in experiment.states.values():
         if state.next is None and isinstance(state.init, (int, float)):
             yield Diagnostic(
