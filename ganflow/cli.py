@@ -180,7 +180,7 @@ def check(
 
         found = probe_of(experiment)
         print(f"{found}\n")
-        findings = (*findings, *found.findings)
+        findings = (*findings, *(f for f in found.findings if f not in findings))
     for finding in findings:
         print(finding)
     counts = {level: sum(f.level == level for f in findings) for level in ("error", "warning", "note")}

@@ -24,6 +24,7 @@ from ganflow.errors import GanflowError, did_you_mean
 from ganflow.experiment import Diagnostic, Experiment
 from ganflow.games import unbounded_critics
 from ganflow.graph import StepGraph
+from ganflow.inside import check_inside
 from ganflow.modes import grad_path
 from ganflow.nodes import Node, in_order
 from ganflow.sharing import check_owners, check_parts
@@ -50,7 +51,8 @@ def check_modules(experiment: Experiment, graph: StepGraph, networks: Networks) 
             found += _parameter(experiment, networks, node)
         elif node.kind == "grad":
             found += _batch_norm(experiment, graph, networks, order, node)
-    return [*_owners(experiment, graph, networks), *found, *_critics(experiment, graph, networks)]
+    found += [*_critics(experiment, graph, networks), *check_inside(experiment, graph, networks)]
+    return [*_owners(experiment, graph, networks), *found]
 
 
 # -- calls --------------------------------------------------------------------------------------------------

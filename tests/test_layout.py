@@ -50,6 +50,7 @@ LAYERS = {
     "paths": 3,
     "habits": 3,
     "games": 3,
+    "judges": 3,
     "domains": 3,
     "penalties": 3,
     "codegen": 3,
@@ -76,6 +77,8 @@ LAYERS = {
     "running": 4,
     "step": 4,
     "cost": 4,
+    "traits": 4,
+    "ranges": 4,
     "evaluate": 4,
     "gradcut": 4,
     "gradients": 4,
@@ -97,6 +100,8 @@ LAYERS = {
     "unused": 5,
     "inspection": 5,
     "modules": 5,
+    "inside": 5,
+    "rates": 5,
     "validation": 5,
     "display": 5,
     "trainer": 5,
@@ -119,7 +124,7 @@ COMPILER = {"errors", "expr", "parsing", "experiment", "graph", "names", "scopes
 COMPILER |= {"modes", "reuse", "scheduler", "checks", "codegen", "views", "plan_text", "nodes", "reader", "unrolling"}
 COMPILER |= {"declare", "declared", "stages", "actions", "freeing", "printing", "writing", "verify", "json_view"}
 COMPILER |= {"reach"}
-COMPILER |= {"paths", "habits", "games", "domains", "penalties"}
+COMPILER |= {"paths", "habits", "games", "judges", "domains", "penalties"}
 HEAVY = {"torch", "torchmetrics", "gin"}
 
 # What gin files name: plain Python and torch, usable without gin and without an experiment.
