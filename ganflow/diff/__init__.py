@@ -11,9 +11,9 @@ One file each: ``matching`` (which value is which), ``values`` ``schedule`` ``de
 from __future__ import annotations
 
 from ganflow.diff.compare import compare
-from ganflow.diff.data import Change, Comparison, Measured, Side
+from ganflow.diff.data import SECTIONS, Change, Comparison, Measured, Side
 from ganflow.diff.shown import lines, text
 from ganflow.diff.verdict import verdict
 from ganflow.diff.written import to_json
 
-__all__ = ["Change", "Comparison", "Measured", "Side", "compare", "lines", "text", "to_json", "verdict"]
+__all__ = ["SECTIONS", "Change", "Comparison", "Measured", "Side", "compare", "lines", "text", "to_json", "verdict"]

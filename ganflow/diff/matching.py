@@ -188,7 +188,19 @@ def _rest(a: Experiment, b: Experiment, names: dict[str, str]) -> dict[str, str]
     for x in a.definitions:
         if x not in names and x in b.definitions and x not in taken:
             pair(x, x)
+    for x, y in _macros(a, b):
+        if x in a.definitions and y in b.definitions and x not in names and y not in taken:
+            pair(x, y)
     return names
+
+
+def _macros(a: Experiment, b: Experiment) -> Iterator[tuple[str, str]]:
+    """Names that the same parameter is bound to with ``%name``."""
+    bound = {x.key: x.value for x in b.bindings if x.parameter}
+    for x in a.bindings:
+        here, there = (re.findall(r"%(\w+)", v) for v in (x.value, bound.get(x.key, "")))
+        if x.parameter and len(here) == len(there):
+            yield from zip(here, there, strict=True)
 
 
 def _is_constant(e: Experiment, name: str) -> bool:

@@ -257,7 +257,11 @@ def _term_changed(view: View, update: str, s: Term, t: Term) -> Iterator[Change]
     before, after = weight(view.a.graph, s, view.match.names), weight(view.b.graph, t)
     if not same_value(before, after):
         numbers = {c.subject for c in number_changes(view)}
-        named = [n for n in _read(view.b.graph, t) if n in numbers]
+        read = {
+            *(view.label(n) for n in _read(view.a.graph, s)),
+            *_read(view.b.graph, t),
+        }  # a weight of 1 reads nothing
+        named = sorted(read & numbers)
         yield Change("terms", label, "weight", before, after, update=update, because=tuple(named),
                      level="setting" if is_number(before) and is_number(after) else "graph")  # fmt: skip
 
