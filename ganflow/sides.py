@@ -51,7 +51,7 @@ def side_of(experiment: Experiment, *, shapes: bool = True) -> Side:
 
 def defaults_of(experiment: Experiment) -> Mapping[str, Mapping[str, object]]:
     """Configurable -> its parameters that have a plain default, for all that the file binds or names."""
-    names = {b.selector for b in experiment.bindings if b.parameter}
+    names = {b.selector for b in experiment.bindings if b.parameter} | set(experiment.ops)
     names |= {n.module.name.split("/")[-1] for n in experiment.networks.values() if n.module is not None}
     owners = (*experiment.networks.values(), *experiment.updates.values())
     names |= {o.optimizer.name for o in owners if o.optimizer is not None}

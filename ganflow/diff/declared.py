@@ -173,9 +173,14 @@ def optimizer_changes(view: View, a: Bindings, b: Bindings) -> Iterator[Change]:
     for key in [k for k in second if k in first]:
         (scope, m), (_, n) = first[key], second[key]
         if m.name != n.name:
-            yield Change("optimizers", key, "class", m.name, n.name)
+            yield Change("optimizers", key, "class", _spelled(view, m, first=True), _spelled(view, n, first=False))
         for name, before, after in differing(_arguments(view, m, a, scope), _arguments(view, n, b, scope)):
             yield Change("optimizers", key, name, before, after, because=b.causes(view, name, scope))
+
+
+def _spelled(view: View, o: Optimizer, *, first: bool) -> str:
+    """``SGD(lr=0.1)``: an optimizer with what the file binds of it."""
+    return f"{o.name}({', '.join(f'{k}={_argument(view, v, first=first)}' for k, v in o.arguments.items())})"
 
 
 def _optimizers(side: Side) -> dict[str, tuple[str, Optimizer]]:

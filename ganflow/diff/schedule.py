@@ -126,8 +126,12 @@ def mode_changes(view: View, because: tuple[str, ...]) -> Iterator[Change]:
     first, second = _phases(view.a.graph), _phases(view.b.graph)
     back = {y: x for x, y in view.match.nodes.items()}
     names = {x: label(view.b, view.b.graph.nodes[y]) for x, y in view.match.nodes.items() if y in view.b.graph.nodes}
+    told: set[tuple[int, int]] = set()
     for key in [k for k in second if k in first]:
         p, q = first[key], second[key]
+        if (id(p), id(q)) in told:  # a group on both sides
+            continue
+        told.add((id(p), id(q)))
         place = _place(q)
         yield from _freezes(p, q, place, because)
         before, after = _doings(view.a, p, names), _doings(view.b, q, {})
@@ -143,8 +147,9 @@ def _phases(graph: StepGraph) -> dict[tuple[object, ...], Phase]:
 
     def walk(phases: Sequence[Phase], path: tuple[object, ...]) -> None:
         for phase in phases:
-            key = (*path, phase.name, phase.run)
-            found[key] = phase
+            for name in [u.name for u in phase.updates] or [phase.name]:
+                key = (*path, name, phase.run)
+                found[key] = phase
             for arm in phase.arms:
                 walk(arm.phases, (*path, phase.asks, arm.active))
 

@@ -268,5 +268,5 @@ def _pair(before: int, after: int, unit: str) -> str:
     for prefix, scale in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if max(before, after) >= scale:
             x, y = (f"{v / scale:.3g}" if v else "0" for v in (before, after))
-            return f"{x} → {y} {prefix}{unit}"
+            return f"{x} {prefix}{unit} → {y}" if y == "0" else f"{x} → {y} {prefix}{unit}"
     return f"{before} → {after} {unit}".rstrip()

@@ -11,7 +11,8 @@ from ganflow.diff.texts import is_number
 INLINE = 3  # changes that one line still holds
 KINDS: dict[Section, str] = {
     "networks": "networks", "terms": "numbers", "schedule": "numbers", "states": "numbers", "numbers": "numbers",
-    "optimizers": "numbers", "ops": "ops", "data": "data", "trainer": "settings of the run", "other": "bindings",
+    "optimizers": "numbers", "ops": "settings of ops", "data": "data", "trainer": "settings of the run",
+    "other": "bindings",
 }  # fmt: skip
 
 
@@ -32,6 +33,8 @@ def verdict(comparison: Comparison) -> str:
 
 def _kind(c: Change) -> str:
     """What is another one, in a word: a network's ``ema_beta`` is a number, its class or width is the network."""
+    if c.section == "optimizers" and c.what == "class":
+        return "optimizers"
     number = c.section == "networks" and "." not in c.what and c.what != "class" and is_number(c.after)
     return "numbers" if number else KINDS[c.section]
 
@@ -73,6 +76,8 @@ def value_text(value: object) -> str:
     """A plain value: numbers short, tuples in parentheses, strings without quotes."""
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, (tuple, list)) and all(isinstance(v, str) for v in value):
+        return ", ".join(value) or "none"
     if isinstance(value, (tuple, list)):
         inner = ", ".join(map(value_text, value))
         return f"({inner}{',' if len(value) == 1 else ''})" if isinstance(value, tuple) else f"[{inner}]"
