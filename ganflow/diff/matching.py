@@ -12,7 +12,7 @@ equal meanings and equal places in equal texts say what belongs together.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ganflow import expr as E
@@ -87,7 +87,7 @@ def isomorphism(a: StepGraph, b: StepGraph, ea: Experiment, eb: Experiment) -> d
         return None
     free = _weights(a), _weights(b)
     forward: dict[str, str] = {}
-    backward: dict[str, str] = {}
+    single: list[tuple[str, str]] = []
     seen: set[tuple[str, str]] = set()
     stack = [(first[k], second[k]) for k in reversed(first)]
     while stack:
@@ -98,12 +98,17 @@ def isomorphism(a: StepGraph, b: StepGraph, ea: Experiment, eb: Experiment) -> d
         m, n = a.nodes[x], b.nodes[y]
         if _shape(m) != _shape(n) or not (_equal(m, n) or _may_differ(m, n, ea, eb, free)):
             return None
-        if (m.has_effect or n.has_effect) and (forward.get(x, y) != y or backward.get(y, x) != x):
-            return None
+        if not _equal(m, n) or m.has_effect or n.has_effect or m.kind == "schedule":
+            single.append((x, y))
         forward.setdefault(x, y)
-        backward.setdefault(y, x)
         stack.extend(reversed(list(zip(parts(m), parts(n), strict=True))))
-    return forward
+    return forward if _one_to_one(single, seen) else None
+
+
+def _one_to_one(single: Sequence[tuple[str, str]], pairs: Iterable[tuple[str, str]]) -> bool:
+    """Values with an effect, objects, and numbers that differ, each stand for one of the other side everywhere."""
+    forward, backward = dict(single), {y: x for x, y in single}
+    return all(forward.get(x, y) == y and backward.get(y, x) == x for x, y in pairs)
 
 
 def _shape(n: Node) -> tuple[object, ...]:
@@ -122,6 +127,7 @@ def _equal(m: Node, n: Node) -> bool:
 def _may_differ(m: Node, n: Node, a: Experiment, b: Experiment, free: tuple[set[str], set[str]]) -> bool:
     """Two numbers that somebody named, or that are weights, or the constant that a parameter is bound to."""
     named = all(x.name and (x.name in e.definitions or not x.owner) for x, e in ((m, a), (n, b)))
+    named = named and (m.name == n.name or (m.name not in b.definitions and n.name not in a.definitions))
     return is_number(m.value) and is_number(n.value) and (named or (m.id in free[0] and n.id in free[1]))
 
 
