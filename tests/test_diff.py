@@ -148,6 +148,16 @@ def test_a_call_written_twice_is_not_a_call_with_a_name() -> None:
     assert not twice.same_graph and subjects(twice) == {"pred_fake"}
 
 
+def test_a_draw_that_joins_what_is_made_fresh_is_another_step() -> None:
+    """The same values, but now each `fresh = ['fake']` draws them anew: draws belong to the text they stand in."""
+    fresh = "D/Update.fresh = ['fake']"
+    found = compare(zoo("gan", fresh), zoo("gan", fresh, "fake = 'G(randn(batch_size, nz))'"))
+    assert found.isomorphic and not found.same_graph
+    assert [(c.update, c.before, c.after) for c in found.changes if c.what == "mode"] == [
+        ("D", "reused from G", "draw")
+    ]
+
+
 def test_a_default_that_is_bound_is_no_difference() -> None:
     found = compare(pix2pix(), pix2pix("PatchDiscriminator.layers = 3", "Adam.eps = 1e-8", "Trainer.samples = 8"))
     assert found.same

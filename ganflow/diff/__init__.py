@@ -4,8 +4,8 @@
 
     print(text(compare(Side(a, schedule(a)), Side(b, schedule(b)))))
 
-One file each: ``matching`` (which value is which), ``values`` ``schedule`` ``declared`` (what differs), ``compare``
-(all of it, as a frozen value), ``verdict`` ``shown`` (for people), ``written`` (for programs).
+One file each: ``matching`` (which value is which), ``values`` ``terms`` ``schedule`` ``declared`` (what differs),
+``compare`` (all of it, as a frozen value), ``verdict`` ``shown`` (for people), ``written`` (for programs).
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ from ganflow.diff import declared
 from ganflow.diff.data import SECTIONS, Change, Comparison, Side
 from ganflow.diff.matching import match_sides
 from ganflow.diff.schedule import draw_changes, label, mode_changes, schedule_changes, state_changes
-from ganflow.diff.values import View, edge_changes, number_changes, term_changes, value_changes
+from ganflow.diff.terms import term_changes
+from ganflow.diff.values import View, edge_changes, number_changes, value_changes
 from ganflow.views import forwards
 
 
