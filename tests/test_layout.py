@@ -56,6 +56,7 @@ LAYERS = {
     "codegen": 3,
     "views": 3,
     "plan_text": 3,
+    "diff": 3,
     "draws": 3,
     "nn": 3,
     "losses": 3,
@@ -107,6 +108,7 @@ LAYERS = {
     "trainer": 5,
     "sampling": 6,
     "datasets": 6,
+    "sides": 6,
     "board": 6,
     "ablation": 6,
     "cli": 7,
@@ -123,7 +125,7 @@ ON_CALL |= {("views", "codegen")}
 COMPILER = {"errors", "expr", "parsing", "experiment", "graph", "names", "scopes", "signatures", "resolve", "terms"}
 COMPILER |= {"modes", "reuse", "scheduler", "checks", "codegen", "views", "plan_text", "nodes", "reader", "unrolling"}
 COMPILER |= {"declare", "declared", "stages", "actions", "freeing", "printing", "writing", "verify", "json_view"}
-COMPILER |= {"reach"}
+COMPILER |= {"reach", "diff"}
 COMPILER |= {"paths", "habits", "games", "judges", "domains", "penalties"}
 HEAVY = {"torch", "torchmetrics", "gin"}
 
