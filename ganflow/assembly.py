@@ -67,7 +67,7 @@ def _evaluator(step: Any, found: Mapping[str, nn.Module]) -> Callable[..., Any]:
 def ops(step: Any, graph: StepGraph, *, keep: bool) -> dict[str, Any]:
     """The ops that expressions call; ``keep=False``: states of stateful ones are read and left as they are."""
     called = {n.target for n in graph.nodes.values() if n.kind == "op"}
-    space: dict[str, Any] = dict(build.ops(step.experiment, called | {"detach"}))
+    space: dict[str, Any] = dict(build.ops(step.experiment, called | {"detach"}, device=step.device))
     for name in {n.target for n in graph.nodes.values() if n.stateful}:
         space[name] = stateful(step.randomness, step.pools, space[name], keep=keep)
     for name in {n.target for n in graph.nodes.values() if n.draws_itself}:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import gin
 import torch
 
-from ganflow import draws, losses, nn, ops
+from ganflow import draws, losses, nn, ops, shapes
 from ganflow.data.earth import earth
 from ganflow.errors import GanflowError
 from ganflow.experiment import COUNTERS
@@ -36,7 +36,7 @@ class BuiltinOp:
 
 def builtin_ops() -> Mapping[str, BuiltinOp]:
     """Every op of the library by name."""
-    infos = (*ops.OPS, *losses.OPS, *draws.OPS)
+    infos = (*ops.OPS, *shapes.OPS, *losses.OPS, *draws.OPS)
     return {i.name: BuiltinOp(i.function, i.kind, i.host, i.host_result) for i in infos}
 
 
