@@ -13,13 +13,14 @@ import torch
 from torch import nn
 
 from ganflow import build, follow
-from ganflow.codegen import Source
+from ganflow.codegen import Source, generate_values
 from ganflow.draws import SeededRandom
 from ganflow.entry import check_paths
 from ganflow.errors import GanflowError
 from ganflow.graph import StepGraph
 from ganflow.lazy import lazy_networks, materialise
 from ganflow.randomness import drawing, stateful
+from ganflow.resolve import first_values
 from ganflow.running import Counters, compile_function
 from ganflow.sharing import check_parts, owned
 
@@ -47,7 +48,8 @@ def networks(step: Any, given: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
     for average in step.graph.averages:
         if average.network not in found:
             found[average.network] = follow.copy_of(found[average.source])
-        found[average.network].eval().requires_grad_(False)
+        training = experiment.networks[average.network].mode == "train"  # BYOL's target sees its batch
+        found[average.network].train(training).requires_grad_(False)
     return {name: found[name] for name in step.graph.networks}
 
 
@@ -73,6 +75,17 @@ def ops(step: Any, graph: StepGraph, *, keep: bool) -> dict[str, Any]:
     for name in {n.target for n in graph.nodes.values() if n.draws_itself}:
         space[name] = drawing(step.randomness, name, space[name])
     return space
+
+
+def states(step: Any) -> dict[str, Any]:
+    """The first value of every state: a constant, or what its expression draws and computes."""
+    program = first_values(step.experiment)
+    graph = StepGraph(f"{step.graph.name} states", program.nodes, program.names, (), ())
+    space = ops(step, graph, keep=False) | {"draw": step.randomness.draw}
+    made: dict[str, Any] = {}
+    if program.roots:
+        made = compile_function(graph, generate_values(graph, program.roots), space, "values")({}, Counters())
+    return {s.name: made.get(s.name, s.init) for s in step.experiment.states.values()}
 
 
 def optimizers(

@@ -244,6 +244,8 @@ def _state(table: Table, scope: str) -> State:
     values: dict[str, Any] = {p: plain(x.value) for p, x in lines.items()}
     for p in ("next", "when"):
         values[p] = _text(lines[p]) if p in lines else None
+    if isinstance(values.get("init"), str):
+        values["init"] = _text(lines["init"])
     first = next(iter(lines.values())).location
     return State(scope, first, where={p: x.location for p, x in lines.items()}, **values)
 

@@ -110,9 +110,9 @@ def _derived(experiment: Experiment, network: Network) -> Iterator[Diagnostic]:
             "ema", f"network {network.name} follows {network.ema_of} but has no ema_beta", network.location,
             f"bind one: {network.name}/Network.ema_beta = 0.999",
         )  # fmt: skip
-    if network.ema_buffers not in ("copy", "average"):
+    if network.ema_buffers not in ("copy", "average", "own"):
         yield _error(
-            "type", f"`{network.name}/Network.ema_buffers` is {network.ema_buffers!r}; it takes 'copy' or 'average'",
+            "type", f"`{network.name}/Network.ema_buffers` is {network.ema_buffers!r}; it takes 'copy', 'average' or 'own'",
             network.where.get("ema_buffers", network.location),
         )  # fmt: skip
 

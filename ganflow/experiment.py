@@ -194,11 +194,11 @@ class Update:
 
 @dataclass(frozen=True)
 class State:
-    """A value that outlives the iteration: language.md §4."""
+    """A value that outlives the iteration: language.md §4. ``init``: a constant, or an expression over draws and ops."""
 
     name: str
     location: Location
-    init: float = 0.0
+    init: object = 0.0
     next: Text | None = None
     after: str | None = None
     when: Text | None = None

@@ -23,7 +23,7 @@ from ganflow.errors import GanflowError, did_you_mean
 from ganflow.experiment import Diagnostic, Experiment
 from ganflow.games import unbounded_critics
 from ganflow.graph import StepGraph
-from ganflow.modes import grad_path
+from ganflow.modes import grad_path, modes_of
 from ganflow.nodes import Node, in_order
 from ganflow.sharing import check_owners, check_parts
 
@@ -41,13 +41,15 @@ def check_modules(experiment: Experiment, graph: StepGraph, networks: Networks) 
     """Every finding."""
     roots = [u.loss for u in graph.updates] + [s.next for s in graph.states]
     order = in_order(graph.nodes, roots)
+    # an attack on the input is no penalty: its gradient is used, and not differentiated
+    differentiated = {n for u in graph.updates for n in modes_of(graph.nodes, [u.loss], frozenset(u.moves)).carrying}
     found: list[Diagnostic] = []
     for node in (graph.nodes[n] for n in order):
         if node.kind == "call":
             found += _call(experiment, networks, graph.nodes, node)
         elif node.kind == "parameter":
             found += _parameter(experiment, networks, node)
-        elif node.kind == "grad":
+        elif node.kind == "grad" and node.id in differentiated:
             found += _batch_norm(experiment, graph, networks, order, node)
     return [*_owners(experiment, graph, networks), *found, *_critics(experiment, graph, networks)]
 

@@ -1,7 +1,7 @@
 """Ops that join, split and reshape tensors; torch's semantics, with the differences that their docstrings name.
 
-    cat(real_A, fake_B)                          # 8×3×H×W twice -> 8×6×H×W
-    transpose(codes) @ z                         # K×N @ N×d -> K×d
+cat(real_A, fake_B)                          # 8×3×H×W twice -> 8×6×H×W
+transpose(codes) @ z                         # K×N @ N×d -> K×d
 """
 
 from __future__ import annotations

@@ -91,8 +91,8 @@ class TrainStep:
         self.counters = Counters()
         self.random: Random = random or SeededRandom(self.seed, device=str(self.device))
         self.randomness = Randomness(self.random, seed=self.seed)
-        self.states: dict[str, Any] = {s.name: s.init for s in experiment.states.values()}
         self.pools: dict[str, Any] = {}  # site of a stateful op -> its state
+        self.states: dict[str, Any] = assembly.states(self)
         self._iterator: Iterator[Mapping[str, Tensor]] | None = None
         self._peeked: Mapping[str, Tensor] | None = None
         self._ended = 0  # epochs that ended since the iteration began

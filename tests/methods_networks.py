@@ -1,8 +1,8 @@
 """Small networks, a dataset and ops under the names that the programs of tests/methods use; float64, one core.
 
-    with zoo_networks.known(): ...            # gin knows @Net(), @Batches(), ...
-    Net(inputs=4, outputs=6)(torch.randn(8, 4))         # 8×6
-    Batches(real=(6,), y=5).batch(0)                    # {"real": 8×6, "y": 8 labels below 5}
+with zoo_networks.known(): ...            # gin knows @Net(), @Batches(), ...
+Net(inputs=4, outputs=6)(torch.randn(8, 4))         # 8×6
+Batches(real=(6,), y=5).batch(0)                    # {"real": 8×6, "y": 8 labels below 5}
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ class Net(nn.Module):
     ``norm`` puts batch norm, ``drop`` dropout behind the first layer; ``features`` is what that layer gives.
     """
 
-    def __init__(self, inputs: int = 6, outputs: Any = 1, width: int = 8, norm: bool = False, drop: float = 0.0) -> None:
+    def __init__(
+        self, inputs: int = 6, outputs: Any = 1, width: int = 8, norm: bool = False, drop: float = 0.0
+    ) -> None:
         super().__init__()
         self.several = not isinstance(outputs, int)
         self.trunk = nn.Sequential(
@@ -72,7 +74,6 @@ class Net(nn.Module):
     def forward(self, *parts: Tensor) -> Any:
         h = self.features(*parts)
         return tuple(head(h) for head in self.heads) if self.several else self.heads[0](h)
-
 
 
 @register
@@ -94,3 +95,107 @@ def off_orthogonal(network: nn.Module) -> Tensor:
     """Squares of the inner products between different rows, over all matrices of a network (BigGAN's regularizer)."""
     grams = [p @ p.T for p in network.parameters() if p.ndim == 2]
     return torch.stack([(g - torch.diag(torch.diag(g))).square().sum() for g in grams]).sum()
+
+
+@register
+class Number(nn.Module):
+    """One number to train, ``A.value``."""
+
+    def __init__(self, start: float = 0.5) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.tensor(start))
+
+
+@register
+class MinibatchNet(nn.Module):
+    """N×inputs -> N×1, where each sample also sees how near the others are (Salimans et al. 2016)."""
+
+    def __init__(self, inputs: int = 6, width: int = 8, kernels: int = 3, dims: int = 2) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(nn.Linear(inputs, width), nn.SiLU())
+        self.T = nn.Parameter(0.3 * torch.randn(width, kernels, dims))
+        self.head = nn.Linear(width + kernels, 1)
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.trunk(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.trunk(x)
+        m = torch.einsum("ni,ikd->nkd", h, self.T)
+        near = torch.exp(-(m[:, None] - m[None]).abs().sum(3)).sum(1)
+        return self.head(torch.cat([h, near], 1))
+
+
+@register
+def weights_apart(network: nn.Module, other: nn.Module) -> Tensor:
+    """The squared distance between the weights of two networks."""
+    pairs = zip(network.parameters(), other.parameters(), strict=True)
+    return torch.stack([(p - q.detach()).square().sum() for p, q in pairs]).sum()
+
+
+def _conv(inputs: int, outputs: int) -> nn.Module:
+    return nn.Conv2d(inputs, outputs, 3, padding=1)
+
+
+@register
+class Scales(nn.Module):
+    """N×inputs -> images of 2, 4 and 8 pixels."""
+
+    def __init__(self, inputs: int = 4, width: int = 4) -> None:
+        super().__init__()
+        self.first = nn.Linear(inputs, 4 * width)
+        self.middle, self.last = _conv(width, width), _conv(width, width)
+        self.to_image = nn.ModuleList(nn.Conv2d(width, 2, 1) for _ in range(3))
+
+    def forward(self, z: Tensor) -> list[Tensor]:
+        h = F.silu(self.first(z)).view(len(z), -1, 2, 2)
+        made = [self.to_image[0](h)]
+        for conv, head in zip((self.middle, self.last), list(self.to_image)[1:], strict=True):
+            h = F.silu(conv(F.interpolate(h, scale_factor=2.0)))
+            made.append(head(h))
+        return made
+
+
+@register
+class ManyScales(nn.Module):
+    """Images of 2, 4 and 8 pixels -> N×1."""
+
+    def __init__(self, width: int = 4) -> None:
+        super().__init__()
+        self.first, self.second, self.third = _conv(2, width), _conv(width + 2, width), _conv(width + 2, width)
+        self.head = nn.Linear(4 * width, 1)
+
+    def forward(self, images: list[Tensor]) -> Tensor:
+        small, middle, large = images
+        h = F.avg_pool2d(F.silu(self.first(large)), 2)
+        h = F.avg_pool2d(F.silu(self.second(torch.cat([h, middle], 1))), 2)
+        return self.head(F.silu(self.third(torch.cat([h, small], 1))).flatten(1))
+
+
+@register
+class Growing(nn.Module):
+    """(N×inputs, alpha) -> images of 8 pixels, of which the last block makes the part alpha."""
+
+    def __init__(self, inputs: int = 4, width: int = 4) -> None:
+        super().__init__()
+        self.first, self.block = nn.Linear(inputs, 16 * width), _conv(width, width)
+        self.old, self.new = nn.Conv2d(width, 2, 1), nn.Conv2d(width, 2, 1)
+
+    def forward(self, z: Tensor, alpha: float) -> Tensor:
+        h = F.interpolate(F.silu(self.first(z)).view(len(z), -1, 4, 4), scale_factor=2.0)
+        return (1 - alpha) * self.old(h) + alpha * self.new(F.silu(self.block(h)))
+
+
+@register
+class Shrinking(nn.Module):
+    """(images of 8 pixels, alpha) -> N×1."""
+
+    def __init__(self, width: int = 4) -> None:
+        super().__init__()
+        self.old, self.new, self.block = nn.Conv2d(2, width, 1), nn.Conv2d(2, width, 1), _conv(width, width)
+        self.head = nn.Linear(16 * width, 1)
+
+    def forward(self, x: Tensor, alpha: float) -> Tensor:
+        small = F.silu(self.old(F.avg_pool2d(x, 2)))
+        h = F.avg_pool2d(F.silu(self.block(F.silu(self.new(x)))), 2)
+        return self.head(((1 - alpha) * small + alpha * h).flatten(1))

@@ -24,8 +24,9 @@ PROGRAMS = Path(__file__).parent / "methods"
 NAMES = tuple(sorted(p.stem for p in PROGRAMS.glob("*.gin") if p.stem != "common"))
 FAMILIES = tuple(p.stem for p in (Path(__file__).parent / "handwritten/methods").glob("[!_]*.py"))
 ITERATIONS = 7
-# What is said of a program without being an error; whoever reads it knows why it is right.
-SAID: dict[str, set[str]] = {}
+# What is said of a program although it is right: before the first iteration a term that ramps up from 0 (the reversed
+# gradient, the way from the mean of past weights) and a part that fades in give no gradient.
+SAID = {"dann": "gradient-zero", "historical": "gradient-zero", "progan": "gradient-zero"}
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +75,6 @@ def test_a_method_equals_the_hand_written_loop(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_is_said_of_a_method_that_is_right(name: str) -> None:
     experiment = load(name)
-    found = inspect(experiment).findings
-    assert {f"{f.level} {f.code}" for f in found if f.level != "note"} == SAID.get(name, set()), "\n".join(map(str, found))
-    measured = probe(ganflow.TrainStep(experiment, data(experiment)))
-    assert not [str(f) for f in measured.findings if f.level != "note"], str(measured)
+    found = [*inspect(experiment).findings, *probe(ganflow.TrainStep(experiment, data(experiment))).findings]
+    said = [f for f in found if f.level != "note" and f.code != SAID.get(name)]
+    assert not said, "\n".join(map(str, said))
