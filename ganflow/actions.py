@@ -122,7 +122,9 @@ def _cut(c: Context, node: Node, uses: Sequence[Modes]) -> tuple[tuple[str, int]
     for edge in edges(c.nodes, node.id):
         reader = c.nodes[edge.reader]
         names_x = reader.kind == "grad" and edge.position == 1
-        crosses = passes_gradient(reader, edge.position) and edge.source in c.could_carry and not names_x
+        weights = edge.position == 0 and c.nodes[edge.source].kind == "unroll"  # of `frozen(Dk)(x)`
+        passes = passes_gradient(reader, edge.position) or weights
+        crosses = passes and edge.source in c.could_carry and not names_x
         if crosses and not any(carries(m, c.nodes, edge) or _in_cone(m, edge) for m in uses):
             found.append((edge.reader, edge.position))
     return tuple(found)

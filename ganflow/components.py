@@ -42,7 +42,7 @@ def builtin_ops() -> Mapping[str, BuiltinOp]:
 
 def Network(module=None, optimizer=None, init=None, trainable=True, mode=None, eval_mode="eval", clamp=None,  # noqa: N802
             ema_of=None, ema_beta=None, ema_buffers="copy", unroll_of=None, unroll_minimize=None, unroll_steps=0,
-            unroll_lr=0.0, buffers_in=None, load=None):  # fmt: skip  # type: ignore[no-untyped-def]
+            unroll_lr=0.0, unroll_first_order=False, buffers_in=None, load=None):  # fmt: skip  # type: ignore[no-untyped-def]
     """A network; read by ``config.py``, never called."""
 
 

@@ -159,6 +159,7 @@ class Network:
     unroll_minimize: object = None
     unroll_steps: int = 0
     unroll_lr: float = 0.0
+    unroll_first_order: bool = False
     buffers_in: tuple[str, ...] | None = None
     load: str | None = None
     entry_points: tuple[str, ...] | None = None  # None: the class is not known before it is built

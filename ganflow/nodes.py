@@ -35,6 +35,7 @@ class Unroll:
         loss: node of the inner loss; what of it depends on ``source`` is evaluated anew in every inner step.
         steps, lr: of the inner SGD.
         passes: for each input of the node, whether gradient passes from the inner loss to it.
+        first_order: gradient passes to the source's weights as if the steps were constants.
     """
 
     source: str
@@ -42,6 +43,7 @@ class Unroll:
     steps: int
     lr: float
     passes: tuple[bool, ...] = ()
+    first_order: bool = False
 
 
 @dataclass(frozen=True)

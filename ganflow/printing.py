@@ -78,6 +78,8 @@ class Printer:
         value = self.expression(name, action) if node.kind == "parameter" else E.Name(self.variables[name])
         cut = action is not None and (reader, position) in action.cut
         if cut and (name in self.with_graph or node.kind == "parameter"):
+            if node.kind == "unroll":  # a network
+                return E.Call(E.Attribute(value, "detach"))
             return E.Call(E.Name("detach"), (value,))  # the op: a network may return a list
         return value
 

@@ -340,8 +340,17 @@ class Reader:
             raise GanflowError(f"the template `{name}` calls itself: {loop}", location=tree.location, code="cycle")
         arguments = bind(found, tree)
         inner = Scope(scope.owner, f"{scope.path}/{name}", {}, (*scope.expanding, name))
-        inner.locals = {parameter: self.read(value, scope) for parameter, value in arguments}
+        uses = Counter(n.id for n in E.walk(found.body) if isinstance(n, E.Name))
+        for parameter, value in arguments:
+            inner.locals[parameter] = self.argument(value, scope, f"{inner.path}.{parameter}", uses[parameter])
         return self.value(found.body, inner)
+
+    def argument(self, value: E.Expr, scope: Scope, name: str, uses: int) -> Local:
+        """What a template is given; an expression that it reads several times is evaluated once, under a name."""
+        known = set(self.nodes) if uses > 1 else set()
+        local = self.read(value, scope)
+        new = isinstance(local, str) and uses > 1 and local not in known and not self.nodes[local].is_statement
+        return self.part(local, name) if new and isinstance(local, str) else local
 
     # -- nodes --
 

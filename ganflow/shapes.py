@@ -40,6 +40,11 @@ def transpose(x: Tensor, dim0: int = -2, dim1: int = -1) -> Tensor:
     return x.transpose(dim0, dim1)
 
 
+def permute(x: Tensor, dims: Sequence[int]) -> Tensor:
+    """``permute(one_hot(label_map, 10), (0, 3, 1, 2))``: N×H×W×10 -> N×10×H×W."""
+    return x.permute(tuple(dims))
+
+
 def flat(x: Tensor) -> Tensor:
     """``flat(x)``: N×C×H×W -> N×(C·H·W). Keeps dim 0; a vector N becomes N×1."""
     return x.flatten(1) if x.ndim > 1 else x.unsqueeze(1)
@@ -122,6 +127,6 @@ def one_hot(y: Tensor, n: int) -> Tensor:
     return zeros.scatter_(-1, y.long().unsqueeze(-1), 1.0)
 
 
-_TENSOR = (cat, stack, flat, reshape, transpose, chunk, flip, resize, per_sample, full, arange, one_hot)
+_TENSOR = (cat, stack, flat, reshape, transpose, permute, chunk, flip, resize, per_sample, full, arange, one_hot)
 
 OPS: tuple[OpInfo, ...] = (*(OpInfo(f.__name__, f) for f in _TENSOR), OpInfo("size", size, host_result=True))

@@ -232,6 +232,7 @@ class Writer:
             self.line(f"    {self.variables[statement]} = {text}", context, statement)
         self.line(f"    return {self.printer.text(how.loss, inside)}", context, how.loss)
         flags = f"steps={how.steps}, lr={how.lr!r}, create_graph={action.create_graph}"
+        flags += ", first_order=True" if how.first_order else ""
         self.line(f"{self.variables[node.id]} = unrolled({how.source}, {name}, {flags})", context, node.id, comment)
 
     def reads_parameter(self, reads: set[str]) -> bool:
@@ -332,7 +333,8 @@ class Writer:
         for term in update.terms:
             value = self.graph.nodes[term.node]
             shown = self.variables[term.node] if value.is_statement else f"({self.printer.text(term.node)})"
-            self.line(f"logs['loss/{term.name}'] = {shown}.detach()", node=term.node)
+            detached = f"detach({shown})" if value.target == "if" else f"{shown}.detach()"  # a branch may be a number
+            self.line(f"logs['loss/{term.name}'] = {detached}", node=term.node)
             if term.factor is not None:
                 weight = repr(term.weight) if term.weight is not None else self.printer.text(term.factor)
                 self.line(f"logs['weight/{term.name}'] = {weight}")

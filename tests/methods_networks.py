@@ -199,3 +199,48 @@ class Shrinking(nn.Module):
         small = F.silu(self.old(F.avg_pool2d(x, 2)))
         h = F.avg_pool2d(F.silu(self.block(F.silu(self.new(x)))), 2)
         return self.head(((1 - alpha) * small + alpha * h).flatten(1))
+
+
+@register
+class Conv(nn.Module):
+    """N×inputs×H×W -> N×outputs×H×W, with batch norm in between."""
+
+    def __init__(self, inputs: int = 2, outputs: int = 2, width: int = 4) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(inputs, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.SiLU(), _conv(width, outputs)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x)
+
+
+@register
+class Styled(nn.Module):
+    """z N×4 -> styles N×2×5 -> images of 4 pixels."""
+
+    def __init__(self, inputs: int = 4, width: int = 5) -> None:
+        super().__init__()
+        self.map, self.first, self.last = nn.Linear(inputs, width), nn.Linear(width, 8), nn.Linear(8 + width, 32)
+
+    def mapping(self, z: Tensor) -> Tensor:
+        return F.silu(self.map(z))[:, None].repeat(1, 2, 1)
+
+    def synthesis(self, w: Tensor) -> Tensor:
+        h = F.silu(self.first(w[:, 0]))
+        return self.last(torch.cat([h, w[:, 1]], 1)).view(-1, 2, 4, 4)
+
+
+@register
+def half_from_history(
+    x: Tensor, size: int, *, state: Tensor | None = None, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """SimGAN's history: half of the samples come from it, and as many new ones take the place of stored ones."""
+    half = len(x) // 2
+    stored = x.detach()[:0] if state is None else state
+    new = x.detach()
+    if len(stored) < size:
+        return new, torch.cat([stored, new[:half]])
+    out = torch.cat([new[:half], stored[torch.randperm(size, generator=generator)[:half]]])
+    kept = stored[torch.randperm(size, generator=generator)[half:]]
+    return out, torch.cat([kept, new[:half]])

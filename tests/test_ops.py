@@ -19,7 +19,7 @@ from ganflow.errors import GanflowError
 
 LANGUAGE = """cat flat mean sum std norm sqrt square abs exp log pow sign tanh relu softplus sigmoid clamp
 minimum maximum lerp where one_hot argmax size chunk flip resize full logsumexp detach
-cos per_sample sin softmax log_softmax amax amin stack reshape transpose arange"""
+cos per_sample sin softmax log_softmax amax amin stack reshape transpose permute arange"""
 
 rng = np.random.default_rng(0)
 A, B = rng.normal(size=(2, 3, 4, 5)), rng.normal(size=(2, 3, 4, 5))
@@ -68,6 +68,7 @@ CASES: list[tuple[str, tuple[Any, ...], dict[str, Any], Any, bool]] = [
     ("reshape", (X, -1), {}, A.reshape(-1), True),
     ("transpose", (X,), {}, A.swapaxes(2, 3), True),
     ("transpose", (X, 0, 1), {}, A.swapaxes(0, 1), True),
+    ("permute", (X, (1, 3, 0, 2)), {}, A.transpose(1, 3, 0, 2), True),
     ("arange", (4,), {}, np.arange(4), False),
     ("sin", (X,), {}, np.sin(A), True),
     ("sqrt", (POSITIVE,), {}, np.sqrt(P), True),

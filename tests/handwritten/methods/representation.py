@@ -163,3 +163,47 @@ def historical(nets: Any, batches: Any, draw: Any) -> None:
         with torch.no_grad():
             for p, q in zip(nets[f"{name}_past"].parameters(), past[name], strict=True):
                 p.copy_(q)
+
+
+def factorvae(nets: Any, batches: Any, draw: Any) -> None:
+    E, G, D = nets["E"], nets["G"], nets["D"]
+    to_E, to_D = adam(E, G), adam(D)
+    for i, batch in enumerate(batches):
+        x, x2 = batch["x"].chunk(2)
+        n = len(x)
+        mu, logvar = E(x)
+        eps = draw("z/sampled", "randn_like", mu)
+        z = mu + (0.5 * logvar).exp() * eps
+        prior = torch.distributions.Normal(torch.zeros_like(mu), torch.ones_like(mu))
+        posterior = torch.distributions.Normal(mu, (0.5 * logvar).exp())
+        kl = torch.distributions.kl_divergence(posterior, prior).sum(1).mean()
+        of_z = D(z)
+        correlation = (of_z[:, 0] - of_z[:, 1]).mean()
+        room = min(0.5, 0.1 * i)
+        descend(to_E, mse(G(z), x) + 4.0 * (kl - room).abs() + 2.0 * correlation)
+        with torch.no_grad():  # both halves by the encoder as it is now: an update sees one version of a network
+            mu, logvar = E(x)
+            held = mu + (0.5 * logvar).exp() * eps
+            mu2, logvar2 = E(x2)
+            z2 = mu2 + (0.5 * logvar2).exp() * draw("z2/sampled", "randn_like", mu2)
+            shuffled = [z2[draw(f"mixed#{k + 1}", "perm", n), k] for k in range(2)]
+        loss = F.cross_entropy(D(held), torch.zeros(n).long())
+        loss = loss + F.cross_entropy(D(torch.stack(shuffled, 1)), torch.ones(n).long())
+        descend(to_D, 0.5 * loss)
+
+
+def wae_mmd(nets: Any, batches: Any, draw: Any) -> None:
+    E, G = nets["E"], nets["G"]
+    to = adam(E, G)
+
+    def kernel(a: Tensor, b: Tensor) -> Tensor:
+        return 6.0 / (6.0 + torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist") ** 2)
+
+    for batch in batches:
+        x = batch["x"]
+        n = len(x)
+        code = E(x)
+        z = draw("z", "randn_like", code)
+        off = ~torch.eye(n, dtype=torch.bool)
+        mmd = kernel(code, code)[off].sum() / (n * (n - 1)) + kernel(z, z)[off].sum() / (n * (n - 1))
+        descend(to, mse(G(code), x) + 10 * (mmd - 2 * kernel(code, z).mean()))

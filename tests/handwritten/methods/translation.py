@@ -65,3 +65,51 @@ def discogan(nets: Any, batches: Any, draw: Any) -> None:
             features = matched(h_a, A.features(a)) + matched(h_b, B.features(b))
             game = bcel(v_a, 1.0) + bcel(v_b, 1.0) + 0.9 * features
         descend(to_G, 0.5 * game + 0.5 * (mse(BA(ab), a) + mse(AB(ba), b)))
+
+
+def simgan(nets: Any, batches: Any, draw: Any) -> None:
+    R, D = nets["R"], nets["D"]
+    to_R, to_D = adam(R), adam(D)
+    history = torch.empty(0, 2, 4, 4)
+    for i in range(len(batches) // 2):
+        for batch in batches[2 * i : 2 * i + 2]:
+            synthetic = batch["synthetic"]
+            refined = R(synthetic)
+            loss = 0.5 * l1(refined, synthetic)
+            if i >= 2:
+                loss = loss + bcel(D(refined), 1.0)
+            descend(to_R, loss)
+        if i < 2:
+            continue
+        new = refined.detach()
+        half = len(new) // 2
+        luck = draw.generator("shown")
+        if len(history) < 12:
+            shown, history = new, torch.cat([history, new[:half]])
+        else:
+            shown = torch.cat([new[:half], history[torch.randperm(12, generator=luck)[:half]]])
+            history = torch.cat([history[torch.randperm(12, generator=luck)[half:]], new[:half]])
+        descend(to_D, bcel(D(batch["real"]), 1.0) + bcel(D(shown), 0.0))
+
+
+def oasis(nets: Any, batches: Any, draw: Any) -> None:
+    G, D = nets["G"], nets["D"]
+    to_G, to_D = adam(G), adam(D)
+    for batch in batches:
+        image, classes = batch["image"], batch["label"].argmax(1)
+        n = len(image)
+        onehot = torch.stack([(classes == k).double() for k in range(3)], 1)
+        weight = torch.cat([torch.zeros(1), classes.numel() / (3 * onehot.sum((0, 2, 3)))])  # "fake" is no class here
+        z = draw("z", "randn", n, 2, 1, 1).expand(n, 2, 4, 4)
+        fake = G(torch.cat([z, onehot], 1))
+
+        def named(logits: Tensor, weight: Tensor = weight, target: Tensor = classes + 1) -> Tensor:
+            return F.cross_entropy(logits, target, weight=weight, reduction="none").mean()
+
+        descend(to_G, named(D(fake)))
+        mask = onehot[:, :1] > 0
+        of_real, of_fake = D(image), D(fake.detach())
+        mixed = D(torch.where(mask, image, fake.detach()))
+        none = torch.zeros(n, 4, 4, dtype=torch.long)
+        consistent = mse(mixed, torch.where(mask, of_real, of_fake))
+        descend(to_D, named(of_real) + F.cross_entropy(of_fake, none) + 5.0 * consistent)
