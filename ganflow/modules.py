@@ -24,7 +24,7 @@ from ganflow.experiment import Diagnostic, Experiment
 from ganflow.games import unbounded_critics
 from ganflow.graph import StepGraph
 from ganflow.modes import grad_path, modes_of
-from ganflow.nodes import Node, in_order
+from ganflow.nodes import WEIGHTS, Node, in_order
 from ganflow.sharing import check_owners, check_parts
 
 Networks = Mapping[str, nn.Module]
@@ -130,7 +130,7 @@ def _batch_norm(
     experiment: Experiment, graph: StepGraph, networks: Networks, order: list[str], node: Node
 ) -> Iterator[Diagnostic]:
     """With batch statistics the gradient of one sample's output reaches all samples: no penalty per sample."""
-    if graph.nodes[node.inputs[1]].kind == "parameter":
+    if graph.nodes[node.inputs[1]].kind in WEIGHTS:
         return
     path, seen = grad_path(graph.nodes, order, node.id) - {node.inputs[1]}, set[str]()
     for call in (graph.nodes[n] for n in order if n in path):

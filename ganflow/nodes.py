@@ -19,6 +19,7 @@ Kind = Literal[
     "draw", "op", "call", "parameter", "detach", "grad", "index", "slice", "pack", "unroll",
 ]  # fmt: skip
 
+WEIGHTS = ("parameter", "network")  # what `grad(y, x)` differentiates in, beside values: a weight, all of a network
 LEAVES = frozenset({"field", "constant", "counter", "state", "schedule", "network", "parameter"})
 OPERATORS = frozenset({"+", "-", "*", "/", "//", "%", "**", "@", "neg"})
 NOT_DIFFERENTIABLE = frozenset(

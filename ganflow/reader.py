@@ -294,11 +294,20 @@ class Reader:
                 f"`{name}` takes {wanted} argument{'s' * (wanted > 1)}, {len(tree.args) + len(tree.keywords)} given",
                 location=tree.location, hint=f"write `{usage}`", code="arguments",
             )  # fmt: skip
-        inputs = tuple(self.value(a, scope) for a in tree.args)
+        inputs = tuple(self.differentiable(a, scope) if name == "grad" and k else self.value(a, scope)
+                       for k, a in enumerate(tree.args))  # fmt: skip
         if name == "grad" and not self.nodes[inputs[1]].is_statement and self.nodes[inputs[1]].kind not in LEAVES:
             self.nodes[inputs[1]] = replace(self.nodes[inputs[1]], name=inputs[1])  # its leaf is made of a value
         host = name == "detach" and self.nodes[inputs[0]].host
         return self.leaf(scope, tree, name, inputs=inputs, host=host)
+
+    def differentiable(self, tree: E.Expr, scope: Scope) -> str:
+        """The x of ``grad(y, x)``: a value, or a network for all of its weights."""
+        local = self.read(tree, scope)
+        if isinstance(local, NetworkName) and local.frozen:
+            raise GanflowError("a frozen network has no gradient", location=tree.location, code="arguments",
+                               hint=f"write `grad(y, {local.name})`")  # fmt: skip
+        return self.network_leaf(local, tree) if isinstance(local, NetworkName) else local
 
     def frozen(self, tree: E.Call, scope: Scope) -> NetworkName:
         inner = self.read(tree.args[0], scope) if len(tree.args) == 1 and not tree.keywords else None

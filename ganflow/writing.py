@@ -323,7 +323,7 @@ class Writer:
             self.line(f"observe({update.name!r}, {root.id!r}, {loss})")
             self.line(f"observe({update.name!r}, {BEFORE_BACKWARD!r}, {loss})")
         targets = "" if self.textbook else f"inputs=parameters[{update.name!r}]"
-        keep = "retain_graph=True" if update.retain_graph else ""
+        keep = "retain_graph=True" if update.retain_graph or self.textbook else ""
         whole = f"(share * {loss})" if parts else loss
         self.line(f"{whole}.backward({', '.join(t for t in (targets, keep) if t)})", (), root.id)
         if self.observe:

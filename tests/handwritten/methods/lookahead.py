@@ -55,3 +55,39 @@ def extragradient(nets: Any, batches: Any, draw: Any) -> None:
 def _all(found: Any) -> list[tuple[Tensor, Tensor]]:
     with torch.enable_grad():
         return list(found)
+
+
+def consensus(nets: Any, batches: Any, draw: Any, *, together: bool = True) -> None:
+    G, D = nets["G"], nets["D"]
+    to_G, to_D = adam(G), adam(D)
+    weights = {"G": list(G.parameters()), "D": list(D.parameters())}
+
+    def losses(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        of_real, of_fake, judged = D(real), D(fake), D(fake)
+        D_loss, G_loss = bcel(of_real, 1.0) + bcel(of_fake, 0.0), bcel(judged, 1.0)
+        found = [*torch.autograd.grad(D_loss, weights["D"], create_graph=True)]
+        found += torch.autograd.grad(G_loss, weights["G"], create_graph=True)
+        return D_loss, G_loss, 0.5 * sum(g.pow(2).sum() for g in found)
+
+    for batch in batches:
+        z = draw("z", "randn", len(batch["real"]), 4)
+        D_loss, G_loss, field = losses(batch["real"], G(z))
+        down_D = torch.autograd.grad(D_loss + 0.5 * field, weights["D"], retain_graph=True)
+        if not together:
+            _step(to_D, weights["D"], down_D)
+            _, G_loss, field = losses(batch["real"], G(z))
+        down_G = torch.autograd.grad(G_loss + 0.5 * field, weights["G"])
+        if together:
+            _step(to_D, weights["D"], down_D)
+        _step(to_G, weights["G"], down_G)
+
+
+def consensus_in_turn(nets: Any, batches: Any, draw: Any) -> None:
+    consensus(nets, batches, draw, together=False)
+
+
+def _step(optimizer: Any, weights: Any, slopes: Any) -> None:
+    for p, g in zip(weights, slopes, strict=True):
+        p.grad = g.clone()
+    optimizer.step()
+    optimizer.zero_grad()
