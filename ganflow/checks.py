@@ -12,7 +12,7 @@ from ganflow.domains import check_domains
 from ganflow.errors import GanflowError
 from ganflow.experiment import Diagnostic, Experiment
 from ganflow.games import check_games
-from ganflow.graph import Node, StepGraph, UpdatePlan, ancestors, in_order
+from ganflow.graph import Node, StepGraph, UpdatePlan, in_order
 from ganflow.habits import check_habits
 from ganflow.modes import Modes, modes_of
 from ganflow.paths import cut_path

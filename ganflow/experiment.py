@@ -195,7 +195,7 @@ class Update:
 
 @dataclass(frozen=True)
 class State:
-    """A value that outlives the iteration: language.md §4. ``init``: a constant, or an expression over draws and ops."""
+    """A value that outlives the iteration: language.md §4. ``init``: a constant, or an expression over draws."""
 
     name: str
     location: Location

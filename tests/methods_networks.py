@@ -244,3 +244,27 @@ def half_from_history(
     out = torch.cat([new[:half], stored[torch.randperm(size, generator=generator)[:half]]])
     kept = stored[torch.randperm(size, generator=generator)[half:]]
     return out, torch.cat([kept, new[:half]])
+
+
+@register
+def categorical(logits: Tensor, *, generator: torch.Generator) -> Tensor:
+    """One label per row, with the probabilities that the logits N×C say."""
+    return torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]
+
+
+@register
+class LookaheadAdam(torch.optim.Adam):
+    """Adam, whose weights go half the way back to where they were, every so many steps (Zhang et al. 2019)."""
+
+    def __init__(self, params: Any, lr: float = 1e-3, every: int = 5) -> None:
+        super().__init__(params, lr=lr, betas=(0.5, 0.999), eps=1e-3)
+        self.every, self.done = every, 0
+        self.slow = [p.detach().clone() for group in self.param_groups for p in group["params"]]
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        super().step(closure)
+        self.done += 1
+        if self.done % self.every == 0:
+            for slow, p in zip(self.slow, (p for g in self.param_groups for p in g["params"]), strict=True):
+                p.copy_(slow.lerp_(p, 0.5))

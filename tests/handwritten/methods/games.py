@@ -114,7 +114,7 @@ def watched_d(nets: Any, batches: Any, draw: Any) -> None:
         n = len(real)
         sigma = max(0.0, 0.3 * (1 - i / 5))
 
-        def noisy(x: Tensor, site: str) -> Tensor:
+        def noisy(x: Tensor, site: str, sigma: float = sigma) -> Tensor:
             return x + sigma * draw(site, "randn_like", x)
 
         shown_real = noisy(real, "of_real/noisy")
@@ -128,3 +128,21 @@ def watched_d(nets: Any, batches: Any, draw: Any) -> None:
             waited += 1
         descend(to_G, bcel(D(shown_fake), 1.0))
     assert 0 < waited < len(batches), "both outcomes are to be seen"
+
+
+def seqgan(nets: Any, batches: Any, draw: Any) -> dict[str, float]:
+    G, D = nets["G"], nets["D"]
+    to_G, to_D = adam(G), adam(D)
+    baseline = 0.5
+    for batch in batches:
+        token = batch["token"]
+        logits = G(draw("z", "randn", len(token), 3))
+        luck = draw.generator("drawn")
+        drawn = torch.multinomial(logits.detach().softmax(1), 1, generator=luck)[:, 0]
+        said = F.one_hot(drawn, 5).double()
+        reward = D(said).sigmoid().detach()[:, 0]
+        logp = -F.cross_entropy(logits, drawn, reduction="none")
+        descend(to_G, -(logp * (reward - baseline)).mean())
+        baseline = 0.9 * baseline + 0.1 * reward.mean().item()
+        descend(to_D, bcel(D(F.one_hot(token, 5).double()), 1.0) + bcel(D(said), 0.0))
+    return {"baseline": baseline}

@@ -91,3 +91,28 @@ def _step(optimizer: Any, weights: Any, slopes: Any) -> None:
         p.grad = g.clone()
     optimizer.step()
     optimizer.zero_grad()
+
+
+def lookahead_minimax(nets: Any, batches: Any, draw: Any) -> None:
+    G, D = nets["G"], nets["D"]
+    to_G, to_D = adam(G), adam(D)
+    weights = [*G.parameters(), *D.parameters()]
+    slow = [p.detach().clone() for p in weights]
+    for i, batch in enumerate(batches):
+        real = batch["real"]
+        fake = G(draw("z", "randn", len(real), 4))
+        held = fake.detach()
+        if (i + 1) % 3:
+            descend(to_D, bcel(D(real), 1.0) + bcel(D(held), 0.0))
+            descend(to_G, bcel(D(fake), 1.0))
+            continue
+        for to, network, loss in (
+            (to_D, D, lambda real=real, held=held: bcel(D(real), 1.0) + bcel(D(held), 0.0)),
+            (to_G, G, lambda fake=fake: bcel(D(fake), 1.0)),
+        ):
+            descend(to, loss())
+            with torch.no_grad():
+                for k, p in enumerate(weights):
+                    if any(p is q for q in network.parameters()):
+                        slow[k] = slow[k] + 0.5 * (p - slow[k])
+                        p.copy_(slow[k])

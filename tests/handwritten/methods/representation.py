@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .common import adam, bcel, descend, l1, mse
+from .common import adam, average, averaged, bcel, descend, l1, mse
 
 
 def unit(v: Tensor) -> Tensor:
@@ -105,11 +105,11 @@ def mcd(nets: Any, batches: Any, draw: Any) -> None:
     for batch in batches:
         s, y, t = batch["s"], batch["y"], batch["t"]
 
-        def source() -> Tensor:
+        def source(s: Tensor = s, y: Tensor = y) -> Tensor:
             h = G(s)
             return F.cross_entropy(C1(h), y) + F.cross_entropy(C2(h), y)
 
-        def apart() -> Tensor:
+        def apart(t: Tensor = t) -> Tensor:
             h = G(t)
             return l1(C1(h).softmax(1), C2(h).softmax(1))
 
@@ -207,3 +207,65 @@ def wae_mmd(nets: Any, batches: Any, draw: Any) -> None:
         off = ~torch.eye(n, dtype=torch.bool)
         mmd = kernel(code, code)[off].sum() / (n * (n - 1)) + kernel(z, z)[off].sum() / (n * (n - 1))
         descend(to, mse(G(code), x) + 10 * (mmd - 2 * kernel(code, z).mean()))
+
+
+def distillation(nets: Any, batches: Any, draw: Any) -> None:
+    S, T, D = nets["S"], nets["T"].eval(), nets["D"]
+    to_S, to_D = adam(S), adam(D)
+    for batch in batches:
+        x, y = batch["x"], batch["y"]
+        s = S(x)
+        with torch.no_grad():
+            t = T(x)
+        soft = -((t / 4).softmax(1) * (s / 4).log_softmax(1)).sum(1).mean()
+        held = s.detach()
+        descend(to_S, 0.5 * F.cross_entropy(s, y) + 0.5 * 16 * soft + 0.1 * bcel(D(s), 1.0))
+        descend(to_D, bcel(D(t), 1.0) + bcel(D(held), 0.0))
+
+
+def mutual(nets: Any, batches: Any, draw: Any) -> None:
+    A, B = nets["A"], nets["B"]
+    to_A, to_B = adam(A), adam(B)
+    for batch in batches:
+        x, y = batch["x"], batch["y"]
+        for learner, to in ((A, to_A), (B, to_B)):
+            a, b = A(x), B(x)
+            mine, other = (a, b.detach()) if learner is A else (b, a.detach())
+            agree = -(other.softmax(1) * mine.log_softmax(1)).sum(1).mean()
+            descend(to, F.cross_entropy(mine, y) + agree)
+
+
+def diffusion(nets: Any, batches: Any, draw: Any) -> None:
+    N = nets["N"]
+    N_ema = nets["N_ema"] = averaged(N)
+    to = adam(N)
+    for i, batch in enumerate(batches):
+        to.param_groups[0]["lr"] = 1e-2 * min(1.0, (i + 1) / 4)
+        x, y = batch["x"], batch["y"]
+        n = len(x)
+        t = (draw("t", "randint", n, 1000) + 1) / 1000
+        alpha = (torch.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2).view(n, 1)
+        e = draw("e", "randn_like", x)
+        dropped = draw("kept", "uniform", n) < 0.1
+        classes = F.one_hot(torch.where(dropped, torch.tensor(5), y), 6).double()
+        guess = N(alpha.sqrt() * x + (1 - alpha).sqrt() * e, classes, t.view(n, 1))
+        to.zero_grad()
+        mse(guess, e).backward()
+        torch.nn.utils.clip_grad_norm_(N.parameters(), 0.5)
+        to.step()
+        average(N_ema, N, min(0.9, (1 + i) / (10 + i)))
+
+
+def semi_supervised(nets: Any, batches: Any, draw: Any) -> None:
+    G, D = nets["G"], nets["D"]
+    to_G, to_D = adam(G), adam(D)
+    for i, batch in enumerate(batches):
+        x, y, u = batch["x"], batch["y"], batch["u"]
+        fake = G(draw("z", "randn", len(x), 4))
+        of_u = D(u)
+        # p(real) = Z / (Z + 1), Z the sum of the exponentials of the logits
+        real = -F.logsigmoid(of_u.logsumexp(1)).mean() - F.logsigmoid(-D(fake.detach()).logsumexp(1)).mean()
+        p, label = of_u.softmax(1).detach().max(1)
+        pseudo = ((p > 0.3) * F.cross_entropy(of_u, label, reduction="none")).mean()
+        descend(to_D, F.cross_entropy(D(x), y) + 0.5 * real + (i >= 3) * pseudo)
+        descend(to_G, (D.features(fake).mean(0) - D.features(u).mean(0).detach()).pow(2).mean())

@@ -113,3 +113,24 @@ def oasis(nets: Any, batches: Any, draw: Any) -> None:
         none = torch.zeros(n, 4, 4, dtype=torch.long)
         consistent = mse(mixed, torch.where(mask, of_real, of_fake))
         descend(to_D, named(of_real) + F.cross_entropy(of_fake, none) + 5.0 * consistent)
+
+
+def unit(nets: Any, batches: Any, draw: Any) -> None:
+    EA, EB, ES, GS, GA, GB, A, B = (nets[n] for n in ("EA", "EB", "ES", "GS", "GA", "GB", "A", "B"))
+    to_G, to_D = adam(EA, EB, ES, GS, GA, GB), adam(A, B)
+    for batch in batches:
+        a, b = batch["a"], batch["b"]
+
+        def decoded(mu: Tensor, site: str) -> Tensor:
+            return GS(mu + draw(site, "randn_like", mu))
+
+        mu_a, mu_b = ES(EA(a)), ES(EB(b))
+        h_a, h_b = decoded(mu_a, "h_a/noisy"), decoded(mu_b, "h_b/noisy")
+        ab, ba = GB(h_a), GA(h_b)
+        judged = bcel(A(a), 1.0) + bcel(A(ba.detach()), 0.0) + bcel(B(b), 1.0) + bcel(B(ab.detach()), 0.0)
+        descend(to_D, judged)
+        mu_ab, mu_ba = ES(EB(ab)), ES(EA(ba))
+        aba, bab = GA(decoded(mu_ab, "cycle/noisy#1")), GB(decoded(mu_ba, "cycle/noisy#2"))
+        prior = sum(mu.pow(2).sum(1).mean() for mu in (mu_a, mu_b, mu_ab, mu_ba))
+        rebuilt = l1(GA(h_a), a) + l1(GB(h_b), b) + l1(aba, a) + l1(bab, b)
+        descend(to_G, 10 * (bcel(A(ba), 1.0) + bcel(B(ab), 1.0)) + 0.1 * prior + 100 * rebuilt)
