@@ -356,10 +356,10 @@ class Reader:
 
     def argument(self, value: E.Expr, scope: Scope, name: str, uses: int) -> Local:
         """What a template is given; an expression that it reads several times is evaluated once, under a name."""
-        known = set(self.nodes) if uses > 1 else set()
         local = self.read(value, scope)
-        new = isinstance(local, str) and uses > 1 and local not in known and not self.nodes[local].is_statement
-        return self.part(local, name) if new and isinstance(local, str) else local
+        if uses < 2 or not isinstance(local, str) or isinstance(value, E.Name) or self.nodes[local].is_statement:
+            return local
+        return self.part(local, name)
 
     # -- nodes --
 

@@ -333,7 +333,8 @@ class Writer:
         for term in update.terms:
             value = self.graph.nodes[term.node]
             shown = self.variables[term.node] if value.is_statement else f"({self.printer.text(term.node)})"
-            detached = f"detach({shown})" if value.target == "if" else f"{shown}.detach()"  # a branch may be a number
+            number = value.host or value.target == "if"  # a branch may be one
+            detached = f"detach({shown})" if number else f"{shown}.detach()"
             self.line(f"logs['loss/{term.name}'] = {detached}", node=term.node)
             if term.factor is not None:
                 weight = repr(term.weight) if term.weight is not None else self.printer.text(term.factor)

@@ -161,6 +161,11 @@ def test_a_term_may_be_a_number_while_it_is_switched_off() -> None:
     assert step()["loss/E.2"] == 0.0 and isinstance(step()["loss/E.2"], torch.Tensor)
 
 
+def test_a_loss_may_have_a_constant() -> None:
+    step = small("E/Update.minimize = 'mse(E(x), 1) + (0.1 if step >= 0 else 0.0)'")
+    assert step()["loss/E.2"] == 0.1
+
+
 def test_grad_of_a_network_is_one_vector() -> None:
     step = small("g = 'grad(mse(E(x), 1), E)'", "E/Update.minimize = 'sum(square(g))'")
     module = copy.deepcopy(step.networks["E"])
