@@ -91,8 +91,8 @@ def _repeat(
             return
     given = ", ".join(f"`{n}`" for n in update.repeat_fresh) or "nothing"
     declared = experiment.updates[update.name]
-    yield Diagnostic(  # `()` is written on purpose: several steps on one batch, as in MCD
-        "warning" if update.repeat_fresh else "note", "stale-repeat",
+    yield Diagnostic(
+        "warning", "stale-repeat",
         f"update {update.name} runs {update.repeat} times and refreshes {given} in between: every run sees the same "
         "batch and the same draws", declared.where.get("repeat_fresh", declared.where.get("repeat", update.location)),
         _fresh_hint(nodes, update, draws),

@@ -34,7 +34,7 @@ LEVELS = {
     "interpolation": "warning", "zero-weight": "note", "grad-unrelated": "error",
     "slow-critic": "warning",
 }  # fmt: skip
-QUIETER = {"constant-term-elsewhere": "note", "stale-repeat-nothing": "note"}
+QUIETER = {"constant-term-elsewhere": "note"}
 
 
 @pytest.fixture(autouse=True)
