@@ -148,10 +148,9 @@ def _cone_edges(c: Context, decision: Decision, node: Node) -> tuple[tuple[str, 
 
 
 def _freezes(c: Context, node: Node, uses: Sequence[Modes]) -> tuple[str, ...]:
-    if not uses:
+    if not uses or not node.networks:
         return ()
-    differentiated = {c.nodes[x].target for m in uses for g in m.slice if c.nodes[g].kind == "grad"
-                      for x in [c.nodes[g].inputs[1]] if c.nodes[x].kind in WEIGHTS}  # fmt: skip
+    differentiated = {n for m in uses for n in m.differentiated}
     trained = {n for m in uses if node.id in m.carrying for n in m.trained} if not node.frozen else set()
     return tuple(n for n in node.networks if n not in trained | (differentiated if not node.frozen else set()))
 

@@ -17,6 +17,9 @@ from ganflow.errors import GanflowError, did_you_mean
 from ganflow.experiment import Reference
 from ganflow.ginfile import Line
 
+MAX_BITS = 1023  # of a whole number: any larger one is no float
+MAX_MACROS = 50  # from one to the next
+
 
 class Table:
     """Bindings by (scope, configurable); the last line wins, as in gin."""
@@ -38,31 +41,46 @@ class Table:
         return self.bound.get(name, {}).get(scope, {})
 
 
-def plain(value: Any) -> Any:
-    """A bound value as plain data: macros followed, references as :class:`Reference`."""
+def plain(value: Any, following: tuple[str, ...] = ()) -> Any:
+    """A bound value as plain data: macros followed, references as :class:`Reference`.
+
+    Args:
+        following: the macros on the way here, for ``a = %b`` and ``b = %a``.
+    """
     if isinstance(value, gin_config.ConfigurableReference):
         if value.selector.endswith("gin.macro") or value.selector == "gin.macro":
             name = "/".join(value.scopes)
             found = gin_config._CONFIG.get((name, "gin.macro"), {})
             if "value" not in found:
                 raise GanflowError(f"`%{name}` is not defined in this file", code="unknown-name")
-            return plain(found["value"])
+            if name in following or len(following) > MAX_MACROS:
+                loop = name in following
+                way = " -> ".join((*following, name))
+                raise GanflowError(f"`%{name}` is {'defined in terms of itself' if loop else 'read too deep'}: {way}",
+                                   code="cycle" if loop else "too-large")  # fmt: skip
+            return plain(found["value"], (*following, name))
         return Reference("/".join([*value.scopes, value.selector.rsplit(".", 1)[-1]]), value.evaluate)
     if isinstance(value, (tuple, list)):
-        return type(value)(plain(v) for v in value)
+        return type(value)([plain(v, following) for v in value])
     if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items()}
+        return {k: plain(v, following) for k, v in value.items()}
     return value
 
 
 def check_numbers(lines: Iterable[Line]) -> None:
     """No number is so large that it is infinite: it could not be written down again."""
     for line in lines:
-        if any(isinstance(v, float) and not math.isfinite(v) for v in _flat(line.value)):
+        if any(_too_large(v) for v in _flat(line.value)):
             raise GanflowError(
                 f"a number in `{line.selector}{'.' + line.parameter if line.parameter else ''}` is too large",
                 location=line.location, hint="finite numbers only", code="type",
             )  # fmt: skip
+
+
+def _too_large(value: Any) -> bool:
+    if isinstance(value, int):
+        return value.bit_length() > MAX_BITS
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _flat(value: Any) -> Iterator[Any]:
@@ -80,7 +98,7 @@ def check_macros(lines: Iterable[Line], table: Table) -> None:
             plain(line.value)
         except GanflowError as error:
             name = error.message.split("`")[1].lstrip("%")
-            hint = did_you_mean(name, table.macros)
+            hint = did_you_mean(name, table.macros) if error.code == "unknown-name" else ""
             raise GanflowError(error.message, location=line.location, code=error.code, hint=hint) from None
 
 

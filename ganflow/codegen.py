@@ -10,13 +10,13 @@ function of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import product
+from collections.abc import Iterator, Mapping
+from itertools import islice
 
 from ganflow import expr as E
 from ganflow.graph import Evaluate, StepGraph, Unroll, in_order
 from ganflow.printing import Printer, Source, gradient_tag, literal, variable_names
-from ganflow.writing import Writer
+from ganflow.writing import Writer, title
 
 __all__ = [
     "Printer", "Source", "generate", "generate_active", "generate_values", "gradient_tag", "literal", "source_text",
@@ -43,7 +43,7 @@ def generate_active(graph: StepGraph) -> Source:
     """``active(counters)``: the conditions that are known before an iteration starts, by name."""
     writer = Writer(graph)
     early = [c for c in graph.conditions if c.early]
-    writer.out += [f'"""What {graph.name} does next, written by ganflow; this text is what runs."""', "", ""]
+    writer.out += [f'"""What {title(graph)} does next, written by ganflow; this text is what runs."""', "", ""]
     writer.out.append("def active(counters):")
     writer.line('"""Update, or state -> whether it runs in this iteration."""')
     found = [f"{c.name!r}: bool({writer.printer.text(c.node)})" for c in early]
@@ -56,7 +56,7 @@ def generate_values(graph: StepGraph, roots: Mapping[str, str]) -> Source:
     writer = Writer(graph)
     order = in_order(graph.nodes, roots.values())
     writer.out += [
-        f'"""{graph.name}, written by ganflow; this text is what runs."""',
+        f'"""{title(graph)}, written by ganflow; this text is what runs."""',
         "",
         "",
         "def values(batch, counters):",
@@ -70,7 +70,7 @@ def generate_values(graph: StepGraph, roots: Mapping[str, str]) -> Source:
             writer.unroll(graph.nodes[name], how, Evaluate(name, "no-grad"), (), "")
         elif graph.nodes[name].is_statement:
             writer.line(f"{writer.variables[name]} = {writer.printer.text(name)}", node=name)
-    found = [f"{key!r}: {E.show(writer.printer.read(node, '', 0, None))}" for key, node in roots.items()]
+    found = [f"{key!r}: {E.show(writer.printer.entering(node))}" for key, node in roots.items()]
     writer.line("return {" + ", ".join(found) + "}")
     return writer.source()
 
@@ -88,5 +88,15 @@ def variants(graph: StepGraph) -> list[StepGraph]:
     from ganflow.scheduler import plan  # specialising a graph is planning it again
 
     early = [c.name for c in graph.conditions if c.early]
-    outcomes = list(product((True, False), repeat=len(early)))[:MAX_SHOWN]
+    outcomes = islice(_outcomes(len(early)), MAX_SHOWN)
     return [plan(graph, dict(zip(early, outcome, strict=True))) for outcome in outcomes]
+
+
+def _outcomes(count: int) -> Iterator[tuple[bool, ...]]:
+    """As ``product((True, False), repeat=count)``, one after another: of forty conditions there are 10¹²."""
+    if not count:
+        yield ()
+        return
+    for first in (True, False):
+        for rest in _outcomes(count - 1):
+            yield (first, *rest)

@@ -67,7 +67,8 @@ def _declared(name: str, reading: Reading) -> Experiment:
     networks = {scope: _network(table, scope) for scope in table.scopes("Network")}
     updates = {scope: _update(table, scope, networks) for scope in table.scopes("Update")}
     states = {scope: _state(table, scope) for scope in table.scopes("State")}
-    definitions = {n: _definition(n, line, reading.lines) for n, line in table.macros.items()}
+    read_by_gin = {name for line in reading.lines for name in re.findall(r"%(\w+)", repr(line.value))}
+    definitions = {n: _definition(n, line, n in read_by_gin) for n, line in table.macros.items()}
     schedule = _schedule(table, updates, reading)
     trainer = table.at("Trainer", "")
     return Experiment(
@@ -97,14 +98,13 @@ def _text(line: Line) -> Text:
     return Text(value, line.string)
 
 
-def _definition(name: str, line: Line, lines: Iterable[Line]) -> Definition:
+def _definition(name: str, line: Line, used: bool) -> Definition:
     if keyword.iskeyword(name) or name in RESERVED or name in COUNTERS or name.startswith("__"):
         raise GanflowError(
             f"`{name}` cannot be a definition: it is {'a counter' if name in COUNTERS else 'reserved'}",
             location=line.location, hint="choose another name", code="reserved-name",
         )  # fmt: skip
     value = plain(line.value)
-    used = any(f"%{name}" in re.findall(r"%\w+", repr(x.value)) for x in lines)
     return Definition(name, Text(value, line.string) if isinstance(value, str) else value, line.location, used)
 
 

@@ -15,6 +15,7 @@ from ganflow.parsing import parse
 
 TAU = 0.1  # betas below it: published averages keep more, published target networks take less
 REFRESH = ("draws", "batch", "*")
+MANY = 1_000  # runs within one iteration: a plan is measured by running it once, on tensors without data
 
 
 def check_declared(experiment: Experiment) -> list[Diagnostic]:
@@ -112,11 +113,13 @@ def _overlap(some: tuple[str, ...], others: tuple[str, ...]) -> bool:
 
 
 def _numbers(update: Update) -> Iterator[Diagnostic]:
-    for parameter in ("every", "repeat", "microbatches"):
+    for parameter, most in (("every", None), ("repeat", MANY), ("microbatches", MANY)):
         given = getattr(update, parameter)
-        if not isinstance(given, int) or isinstance(given, bool) or given < 1:
+        whole = isinstance(given, int) and not isinstance(given, bool)
+        if not whole or given < 1 or (most is not None and given > most):
             yield _error(
-                "type", f"`{update.name}/Update.{parameter}` is {given!r}; it takes a whole number from 1",
+                "type", f"`{update.name}/Update.{parameter}` is {given!r}; it takes a whole number from 1"
+                + (f" to {most:,}" if most is not None and whole and given > most else ""),
                 update.where.get(parameter, update.location),
             )  # fmt: skip
 
@@ -154,6 +157,12 @@ def _derived(experiment: Experiment, network: Network) -> Iterator[Diagnostic]:
             "ema", f"network {network.name} follows {source.name}, which has no weights of its own",
             network.where.get("ema_of", network.location),
             f"{source.name} is made of {source.ema_of or source.unroll_of}: follow that",
+        )  # fmt: skip
+    steps = network.unroll_steps
+    if network.unroll_of is not None and (not isinstance(steps, int) or not 0 <= steps <= MANY):
+        yield _error(
+            "type", f"`{network.name}/Network.unroll_steps` is {steps!r}; it takes a whole number from 0 to {MANY:,}",
+            network.where.get("unroll_steps", network.location),
         )  # fmt: skip
     if network.ema_of is not None and network.ema_beta is None:
         yield _error(

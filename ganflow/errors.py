@@ -8,9 +8,14 @@ Every message that reaches a user goes through :class:`GanflowError`; ``assert``
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 _KEY = re.compile(r"\s*(?P<key>[\w./]+)\s*[=:]")  # `G/Update.minimize = ...`, `D/Update:`
+
+# What a person reads at a glance; longer texts are shown by their ends.
+LINE, MESSAGE, LABEL = 200, 2_000, 300
+SUGGESTED = 100  # a name of more characters is no slip of the finger, and comparing it takes minutes
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ class Location:
     text: str = ""
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
+        return f"{shown(self.file, LABEL, keep='')}:{self.line}"
 
     def shifted(self, column: int, length: int = 1) -> Location:
         """The same line with the caret at ``column``."""
@@ -42,16 +47,41 @@ class Location:
         """The source line with a caret below it, below what is bound where no column is known; empty without text."""
         if not self.text.strip():
             return ""
-        line = self.text.rstrip("\n").expandtabs(1)
+        line = _visible(self.text.rstrip("\n").expandtabs(1))
         column, length = self.column, self.length
         if column is None:
             key = _KEY.match(line)
             column, length = key.span("key") if key else (len(line) + 1, 0)
             length -= column
+        line, column = _window(line, column)
         if column > len(line):
             return f"    {line}"
         width = max(1, min(length, len(line) - column))
         return f"    {line}\n    {' ' * column}{'^' * width}"
+
+
+def _window(line: str, column: int) -> tuple[str, int]:
+    """The part of a very long line that has the caret in it, and the caret's place there."""
+    if len(line) <= LINE:
+        return line, column
+    begin = max(0, min(column, len(line)) - LINE // 2)
+    end = begin + LINE
+    left, right = "… " * (begin > 0), " …" * (end < len(line))
+    return left + line[begin:end] + right, (column - begin + len(left) if column <= len(line) else LINE * 2)
+
+
+def _visible(line: str) -> str:
+    """One character for each: a terminal obeys escape sequences, and Windows' line ends move the caret."""
+    return line if line.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in line)
+
+
+def shown(text: str, most: int = MESSAGE, *, keep: str = "\n") -> str:
+    """``text`` as a person can read it: control characters as escapes, the middle of a very long text left out."""
+    if len(text) > most:
+        text = f"{text[: most // 2]} … {text[-(most // 2) :]}"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
 
 
 class GanflowError(Exception):
@@ -86,22 +116,25 @@ def render(level: str, message: str, location: Location | None, hint: str = "", 
     """One diagnostic as text: ``file:line: error[code]: message``, excerpt with caret, hint."""
     where = f"{location}: " if location else ""
     label = f"{level}[{code}]" if code else level
-    lines = [f"{where}{label}: {message}"]
+    lines = [f"{where}{label}: {shown(message)}"]
     if location and location.excerpt():
         lines.append(location.excerpt())
     if hint:
-        lines.append("  " + hint.replace("\n", "\n  "))
+        lines.append("  " + shown(hint).replace("\n", "\n  "))
     return "\n".join(lines)
 
 
-def nearest(name: str, known: object, count: int = 3) -> list[str]:
+def nearest(name: str, known: Iterable[object], count: int = 3) -> list[str]:
     """The known names most like ``name``, best first."""
     import difflib
 
-    return difflib.get_close_matches(name, list(dict.fromkeys(str(k) for k in known)), n=count, cutoff=0.6)  # type: ignore[attr-defined]
+    if len(name) > SUGGESTED:
+        return []
+    candidates = [k for k in dict.fromkeys(str(k) for k in known) if len(k) <= SUGGESTED]
+    return difflib.get_close_matches(name, candidates, n=count, cutoff=0.6)
 
 
-def did_you_mean(name: str, known: object) -> str:
+def did_you_mean(name: str, known: Iterable[object]) -> str:
     """``did you mean `fake_B`?``, or an empty string when nothing is near."""
     close = nearest(name, known)
     return "did you mean " + " or ".join(f"`{c}`" for c in close) + "?" if close else ""

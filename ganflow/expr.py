@@ -131,7 +131,22 @@ def show(expr: Expr) -> str:
 
 
 def _show(expr: Expr) -> tuple[str, int]:
-    """Text and precedence."""
+    """Text and precedence, kept with the expression: the parts of a long one are shown again and again."""
+    for part in _spine(expr):
+        if "_shown" not in part.__dict__:
+            part.__dict__["_shown"] = _form(part)
+    return expr.__dict__["_shown"]  # type: ignore[no-any-return]
+
+
+def _spine(expr: Expr) -> Iterator[Expr]:
+    """``a + b - c`` -> a, a + b, a + b - c: from its left end, a sum of many terms is no deeper than one of two."""
+    found = [expr]
+    while isinstance(expr, Binary) and "_shown" not in expr.__dict__:
+        found.append(expr := expr.left)
+    return reversed(found)
+
+
+def _form(expr: Expr) -> tuple[str, int]:
     match expr:
         case Const(value=value):
             return repr(value), _PRECEDENCE["atom"]
@@ -221,6 +236,8 @@ def _parts(value: object) -> Iterator[Expr]:
 
 def walk(expr: Expr) -> Iterator[Expr]:
     """The expression and everything in it, left to right."""
-    yield expr
-    for child in children(expr):
-        yield from walk(child)
+    stack = [expr]
+    while stack:
+        found = stack.pop()
+        yield found
+        stack.extend(reversed(list(children(found))))

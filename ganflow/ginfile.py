@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import sys
 import tokenize
@@ -25,6 +26,12 @@ from gin import config_parser
 from ganflow.errors import GanflowError, Location, did_you_mean
 
 _GLOBALS = ("_CONFIG", "_OPERATIVE_CONFIG", "_SINGLETONS")
+
+# More than anyone writes by hand, and still read in a second.
+MAX_CHARACTERS = 250_000  # of a file
+MAX_FILES = 500  # with what they include: files that include others twice grow exponentially
+MAX_DEPTH = 40  # of files that include files
+MAX_NESTING = 30  # of lists in lists
 
 
 @contextlib.contextmanager
@@ -95,7 +102,8 @@ class _Reader:
 
     def file(self, path: Path, at: Location | None) -> None:
         try:
-            text = path.read_text(encoding="utf-8-sig")  # editors on Windows mark their files
+            with path.open(encoding="utf-8-sig") as file:  # editors on Windows mark their files
+                text = file.read(MAX_CHARACTERS + 1)  # of /dev/zero, too
         except FileNotFoundError:
             near = [p.name for p in path.parent.glob("*.gin")] if path.parent.is_dir() else []
             hint = did_you_mean(path.name, near) or (f"in {path.parent}: {', '.join(sorted(near)[:8])}" if near else "")
@@ -108,12 +116,19 @@ class _Reader:
         resolved = path.resolve()
         if resolved in self.open:
             raise GanflowError(f"{path} includes itself", location=at, code="cycle")
+        if len(self.open) >= MAX_DEPTH or len(self.files) >= MAX_FILES:
+            what = f"{MAX_DEPTH} files deep" if len(self.open) >= MAX_DEPTH else f"in {MAX_FILES} files"
+            raise GanflowError(f"the experiment is more than {what}, with all that is included", location=at,
+                               code="too-large", hint="include each file once, where it is first needed")  # fmt: skip
         self.open.append(resolved)
         self.files.append(str(path))
         self.text(text, str(path), path.parent)
         self.open.pop()
 
     def text(self, text: str, label: str, folder: Path | None = None) -> None:
+        if len(text) > MAX_CHARACTERS:
+            raise GanflowError(f"more than {MAX_CHARACTERS:,} characters are no gin file", location=Location(label, 1),
+                               code="too-large", hint="large data belong into a dataset")  # fmt: skip
         rows = text.split("\n")
         for statement in _statements(text, label, rows):
             where = _place(statement.location, label, rows)
@@ -128,6 +143,9 @@ class _Reader:
 
     def binding(self, statement: Any, where: Location, rows: list[str], label: str) -> None:
         scope, selector, parameter, value, _ = statement
+        if _nesting(value) > MAX_NESTING:
+            raise GanflowError(f"the value of `{selector}` is nested deeper than {MAX_NESTING} levels", location=where,
+                               code="gin-syntax")  # fmt: skip
         string = _string_start(rows, where)
         if not parameter:
             if scope:
@@ -265,6 +283,15 @@ def _caret(where: Location, word: str) -> Location:
     return where.shifted(column, len(word)) if column >= 0 else where
 
 
+def _nesting(value: Any) -> int:
+    """Of lists, tuples and dicts in one another."""
+    depth, level = 0, [value]
+    while level := [v for v in level if isinstance(v, (list, tuple, dict)) and v]:
+        depth += 1
+        level = [x for v in level for x in (v.values() if isinstance(v, dict) else v)]
+    return depth
+
+
 def _configurable(selector: str, where: Location) -> Any:
     try:
         found = gin_config._parse_context().get_configurable(selector)
@@ -305,8 +332,9 @@ def _find(name: str, folder: Path | None, where: Location) -> Path:
     package = Path(__file__).resolve().parent
     candidates += [p / name for p in (folder, Path.cwd(), package.parent, package) if p is not None]
     for candidate in candidates:
-        if candidate.is_file():
-            return candidate
+        with contextlib.suppress(OSError, ValueError):  # a name that is too long is no file
+            if candidate.is_file():
+                return candidate
     tried = "\n".join(f"  {c}" for c in dict.fromkeys(candidates))
     raise GanflowError(
         f"cannot find the included file {name!r}", location=_caret(where, name), hint=f"looked for\n{tried}",
@@ -316,10 +344,10 @@ def _find(name: str, folder: Path | None, where: Location) -> Path:
 
 def _string_start(rows: list[str], where: Location) -> Location:
     """Where the text of a string value starts: behind the quotes that follow ``=``."""
-    text = "\n".join(rows[where.line - 1 :]) + "\n"
+    following = (f"{row}\n" for row in itertools.islice(rows, where.line - 1, None))
     try:
         seen_equals = False
-        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        for token in tokenize.generate_tokens(lambda: next(following, "")):
             if token.type == tokenize.STRING and seen_equals:
                 body = token.string.lstrip("rRuUbB")
                 quotes = 3 if body[:3] in ('"""', "'''") else 1

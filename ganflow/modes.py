@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from ganflow.graph import NOT_DIFFERENTIABLE, Edge, Mode, Node, Unroll, in_order
 from ganflow.nodes import WEIGHTS
@@ -25,6 +26,7 @@ class Modes:
         needs: a trained parameter is upstream; ``carrying``: and the loss is downstream.
         paths: for each ``grad(y, x)`` what lies on its way from x to y.
         leaves: each such x that has no graph of its own.
+        differentiated: networks of which an x is a weight.
     """
 
     trained: frozenset[str]
@@ -34,17 +36,18 @@ class Modes:
     live: frozenset[str]
     paths: Mapping[str, frozenset[str]]
     leaves: frozenset[str]
+    differentiated: frozenset[str] = frozenset()
 
-    @property
+    @cached_property
     def cone(self) -> frozenset[str]:
         """Whatever is on a path of a ``grad(y, x)``."""
         return frozenset().union(*self.paths.values())
 
-    @property
+    @cached_property
     def carrying(self) -> frozenset[str]:
         return self.needs & self.live
 
-    @property
+    @cached_property
     def graph(self) -> frozenset[str]:
         """Nodes whose value has an autograd graph because of this update."""
         return self.carrying | (self.cone - self.leaves)
@@ -71,7 +74,8 @@ def modes_of(nodes: Mapping[str, Node], losses: Iterable[str], trained: Set[str]
     ends = {n: nodes[n].inputs[1] for n in paths}
     leaves = {x for x in ends.values() if not (x in needs and x in live) and nodes[x].kind not in WEIGHTS}
     leaves -= {x for x in leaves if any(x in paths[n] for n in paths if ends[n] != x)}
-    return Modes(frozenset(trained), order, roots, needs, live, paths, frozenset(leaves))
+    of_networks = frozenset(nodes[x].target for x in ends.values() if nodes[x].kind in WEIGHTS)
+    return Modes(frozenset(trained), order, roots, needs, live, paths, frozenset(leaves), of_networks)
 
 
 def together(nodes: Mapping[str, Node], members: Sequence[Modes]) -> tuple[Modes, ...]:
@@ -127,8 +131,11 @@ def grad_path(nodes: Mapping[str, Node], order: Iterable[str], grad: str) -> set
     """The nodes from x to y of a ``grad(y, x)``, both included; empty if y does not depend on x."""
     y, x = nodes[grad].inputs
     network = nodes[x].target if nodes[x].kind in WEIGHTS else None
+    live = _live(nodes, [y])
+    if x not in live and network is None:
+        return set()
     below = {x}
-    for name in order:
+    for name in (n for n in order if n in live):
         node = nodes[name]
         reads = any(i in below and passes_gradient(node, p) for p, i in enumerate(node.inputs))
         whole = nodes[x].kind == "network" and node.target == network
@@ -136,7 +143,7 @@ def grad_path(nodes: Mapping[str, Node], order: Iterable[str], grad: str) -> set
         called = node.kind in ("call", "op") and network in node.networks and not node.frozen
         if reads or (network is not None and (same or called)):
             below.add(name)
-    return below & _live(nodes, [y])
+    return below & live
 
 
 def carries(modes: Modes, nodes: Mapping[str, Node], edge: Edge) -> bool:

@@ -8,10 +8,28 @@ Exactly one of these, or a :class:`GanflowError` with the nearest known names.
 
 from __future__ import annotations
 
+import keyword
+import re
+
 from ganflow.errors import GanflowError, Location, did_you_mean
 from ganflow.experiment import COUNTERS, Experiment
 
 SPECIAL = ("frozen", "detach", "grad")
+
+# Words of the generated step, which no network, op or variable may have.
+HELPERS = frozenset(
+    {"batch", "counters", "logs", "log_gradients", "parameters", "optimizers", "schedules", "states", "frozen",
+     "no_grad", "draw", "gradient", "gradient_norm", "clip_gradients", "clear_gradients", "observe", "step",
+     "set_hyperparameters", "fetch", "redraw", "run", "part", "share", "in_parts", "unrolled", "follow",
+     "clamp_weights", "kept_buffers", "constant", "active", "values", "power", "bool", "range"}
+)  # fmt: skip
+
+
+def reserved(experiment: Experiment) -> set[str]:
+    """What would mean something else in the generated step, or nothing."""
+    own = [f"loss_{u}" for u in experiment.updates] + [f"next_{s}" for s in experiment.states]
+    own += [f"run_{name}" for name in (*experiment.updates, *(f"{s}_State" for s in experiment.states))]
+    return {*HELPERS, *keyword.kwlist, *(re.sub(r"\W", "_", name) for name in own)}
 
 
 def kinds_of(name: str, experiment: Experiment) -> list[str]:
@@ -73,6 +91,16 @@ def check_clashes(experiment: Experiment) -> None:
         found = [k for k in kinds_of(name, experiment) if k != "op"]
         if len(found) > 1:
             meaning(name, experiment, at=definition.location)
+    words = reserved(experiment)
+    for network in experiment.networks.values():
+        if network.name in words:
+            raise GanflowError(
+                f"`{network.name}` cannot name a network: the generated step has a word of its own there",
+                location=network.location, hint="choose another name", code="reserved-name",
+            )  # fmt: skip
+    for name in words & experiment.ops.keys():
+        raise GanflowError(f"`{name}` cannot be an op: the generated step has a word of its own there",
+                           hint="give your function another name", code="reserved-name")  # fmt: skip
     places = {n.name: n.location for n in experiment.networks.values()}
     places |= {s.name: s.location for s in experiment.states.values()}
     for name, place in places.items():

@@ -26,6 +26,8 @@ NOT_DIFFERENTIABLE = frozenset(
     {"<", "<=", ">", ">=", "==", "!=", "not", "and", "or", "argmax", "one_hot", "sign", "size", "//"}
 )
 
+MAX_BITS = 1023  # of a whole number that is known when a plan is made: any larger one is no float
+
 
 @dataclass(frozen=True)
 class Unroll:
@@ -111,8 +113,17 @@ class Node:
 def statement_inputs(nodes: Mapping[str, Node], node: str) -> list[str]:
     """Statements and leaves that evaluating ``node`` reads, in order, looking through unnamed ops."""
     found: dict[str, None] = {}
-    for edge in edges(nodes, node):
-        found.setdefault(edge.source)
+    seen: set[str] = set()
+    stack = list(reversed(nodes[node].inputs))
+    while stack:
+        name = stack.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        if nodes[name].is_statement or nodes[name].kind in LEAVES:
+            found[name] = None
+        else:
+            stack.extend(reversed(nodes[name].inputs))
     return list(found)
 
 
@@ -128,16 +139,21 @@ class Edge:
 
 def edges(nodes: Mapping[str, Node], node: str) -> Iterator[Edge]:
     """Every place at which a statement or a leaf enters the text of the statement ``node``."""
-    yield from _edges(nodes, node, ())
-
-
-def _edges(nodes: Mapping[str, Node], node: str, through: tuple[str, ...]) -> Iterator[Edge]:
-    for position, source in enumerate(nodes[node].inputs):
+    stack: list[tuple[str, str, int, tuple[str, ...]]]
+    stack = [(source, node, position, ()) for position, source in _reversed(nodes[node].inputs)]
+    while stack:
+        source, reader, position, through = stack.pop()
         inner = nodes[source]
         if inner.is_statement or inner.kind in LEAVES:
-            yield Edge(source, node, position, through)
+            yield Edge(source, reader, position, through)
         else:
-            yield from _edges(nodes, source, (*through, source))
+            through = (*through, source)
+            stack += ((i, source, p, through) for p, i in _reversed(inner.inputs))
+
+
+def _reversed(inputs: tuple[str, ...]) -> Iterator[tuple[int, str]]:
+    """(position, input), the last first."""
+    return zip(range(len(inputs) - 1, -1, -1), reversed(inputs), strict=True)
 
 
 def ancestors(nodes: Mapping[str, Node], roots: Iterable[str]) -> set[str]:
@@ -178,17 +194,32 @@ def in_order(nodes: Mapping[str, Node], roots: Iterable[str]) -> list[str]:
 
 def constant(nodes: Mapping[str, Node], node: str) -> object:
     """The value of a host expression made of constants alone, else ``None``."""
-    n = nodes[node]
-    if n.kind == "constant":
-        return n.value
-    if n.kind != "op" or not n.host or n.target not in _FOLD:
-        return None
-    values = [constant(nodes, i) for i in n.inputs]
+    values: dict[str, object] = {}
+    stack = [node]
+    while stack:
+        name = stack[-1]
+        n = nodes[name]
+        folds = n.kind == "op" and n.host and n.target in _FOLD
+        if folds and (missing := [i for i in n.inputs if i not in values]):
+            stack += missing
+            continue
+        stack.pop()
+        values[name] = _folded(n.target, [values[i] for i in n.inputs]) if folds else _written(n)
+    return values[node]
+
+
+def _written(node: Node) -> object:
+    return node.value if node.kind == "constant" else None
+
+
+def _folded(op: str, values: list[object]) -> object:
     if not all(isinstance(v, (int, float)) for v in values):
         return None
     try:
-        result = _FOLD[n.target](*values)
+        result = _FOLD[op](*values)
     except (ArithmeticError, ValueError, TypeError):
+        return None
+    if isinstance(result, int) and result.bit_length() > MAX_BITS:
         return None
     return result if isinstance(result, (int, float)) else None
 

@@ -147,12 +147,27 @@ def log(x: Value) -> Value:
     return -math.inf if x == 0 else math.nan
 
 
+MAX_BITS = 1100  # nearly all floats are smaller
+
+
+def power(base: Any, exponent: Any) -> Any:
+    """``base ** exponent`` of host numbers. A whole number of thousands of digits is refused: 9 ** 9 ** 9 takes hours.
+
+    Raises:
+        OverflowError: as Python does where a float is too large.
+    """
+    whole = isinstance(base, int) and isinstance(exponent, int)
+    if whole and exponent > 0 and abs(base) > 1 and base.bit_length() * exponent > MAX_BITS:
+        raise OverflowError("the result is too large for a float")
+    return base**exponent
+
+
 def pow(x: Value, y: Value) -> Value:
     """``pow(x, y)``: x to the y, numbers too; real, so ``pow(-8, 1 / 3)`` is NaN."""
     if isinstance(x, Tensor) or isinstance(y, Tensor):
         return torch.pow(x, y)  # type: ignore[arg-type]
     try:
-        value = x**y
+        value = power(x, y)
     except (ZeroDivisionError, OverflowError):  # 0 to a negative power, or too large: ±inf
         return math.copysign(math.inf, x) if y % 2 == 1 else math.inf
     return math.nan if isinstance(value, complex) else value

@@ -19,7 +19,8 @@ from ganflow.errors import GanflowError
 from ganflow.experiment import Op
 from ganflow.ginfile import Line
 
-_CALLED = re.compile(r"[A-Za-z_]\w*(?=\s*\()")
+DECLARING = ("gin", components.MODULE)  # what declares or is gin's own is no op: macro(x), Trainer()
+_CALLED = re.compile(r"\b(?:[A-Za-z_]\w*)(?=\s*\()")
 
 
 def ops_of(lines: Sequence[Line], table: Table, imports: Sequence[str] = ()) -> dict[str, Op]:
@@ -33,7 +34,7 @@ def ops_of(lines: Sequence[Line], table: Table, imports: Sequence[str] = ()) -> 
             user = gin_config._REGISTRY.get_match(name)
         except (KeyError, ValueError):
             continue
-        if user is not None and not inspect.isclass(user.wrapped):
+        if user is not None and not inspect.isclass(user.wrapped) and user.module not in DECLARING:
             takes = inspect.signature(user.wrapped).parameters
             kind = "stateful" if "state" in takes else "random" if "generator" in takes else "pure"
             found[name] = replace(_op(name, user.wrapped, kind, table), transforms=kind == "random")

@@ -14,6 +14,7 @@ Nothing is ever evaluated; what a name means is decided in ``resolve.py``.
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import math
 import re
@@ -41,6 +42,7 @@ from ganflow.expr import (
 )
 
 MAX_DEPTH = 150  # every pass over the tree is recursive; a person never nests this deep
+MAX_CHAIN = 2_000  # operators in a row are no nesting, but Python's own compiler has an end
 MAX_LENGTH = 50_000
 
 _BINARY = {
@@ -94,15 +96,19 @@ class _Origin:
     text: str
     location: Location | None
 
+    @functools.cached_property
+    def lines(self) -> list[str]:
+        return self.text.split("\n")
+
     @property
     def start(self) -> Location:
         return self.at(2, 0, 1)
 
     def at(self, line: int, column: int, length: int) -> Location:
         index = max(0, line - 2)  # the wrapping parenthesis is line 1
-        lines = self.text.split("\n")
-        source = lines[min(index, len(lines) - 1)]
-        column = len(source.encode()[:column].decode(errors="ignore"))  # ast counts bytes
+        source = self.lines[min(index, len(self.lines) - 1)]
+        if not source.isascii():
+            column = len(source.encode()[:column].decode(errors="ignore"))  # ast counts bytes
         if self.location is None:
             return Location("<expression>", index + 1, column, length, source)
         if self.location.column is None:  # only the line of the statement is known
@@ -194,8 +200,8 @@ def _convert(node: ast.AST, where: _Origin, depth: int) -> Expr:
             return _convert_call(node, where, depth, at)
         case ast.UnaryOp(op=ast.USub() | ast.Not() as op, operand=operand):
             return Unary("-" if isinstance(op, ast.USub) else "not", sub(operand), location=at)
-        case ast.BinOp(op=op, left=left, right=right) if type(op) in _BINARY:
-            return Binary(_BINARY[type(op)], sub(left), sub(right), location=at)
+        case ast.BinOp(op=op) if type(op) in _BINARY:
+            return _chain(node, where, depth)
         case ast.Compare(left=left, ops=ops, comparators=rights) if all(type(o) in _COMPARE for o in ops):
             symbols = tuple(_COMPARE[type(o)] for o in ops)
             return Compare(sub(left), symbols, tuple(map(sub, rights)), location=at)
@@ -215,6 +221,25 @@ def _convert(node: ast.AST, where: _Origin, depth: int) -> Expr:
         case ast.NamedExpr(target=target, value=value):
             return Named(_identifier(target.id, node, where), sub(value), location=at)
     raise _refuse(node, _describe(node), where)
+
+
+def _chain(node: ast.BinOp, where: _Origin, depth: int) -> Expr:
+    """A sum or a product from its left end: however many terms it has, they stand beside one another."""
+    parts: list[ast.BinOp] = []
+    left: ast.AST = node
+    while isinstance(left, ast.BinOp) and type(left.op) in _BINARY:
+        parts.append(left)
+        left = left.left
+    if len(parts) > MAX_CHAIN:
+        raise GanflowError(
+            f"{len(parts):,} operators in a row; at most {MAX_CHAIN:,} are read", location=where.of(node),
+            hint="give parts of it names of their own", code="syntax",
+        )  # fmt: skip
+    found = _convert(left, where, depth + 1)
+    for part in reversed(parts):
+        right = _convert(part.right, where, depth + 1)
+        found = Binary(_BINARY[type(part.op)], found, right, location=where.of(part))
+    return found
 
 
 def _convert_call(node: ast.Call, where: _Origin, depth: int, at: Location) -> Call:

@@ -14,13 +14,7 @@ from typing import ClassVar
 
 from ganflow import expr as E
 from ganflow.graph import OPERATORS, Evaluate, Node, Phase, StepGraph, UpdatePlan
-
-HELPERS = frozenset(
-    {"batch", "counters", "logs", "log_gradients", "parameters", "optimizers", "schedules", "states", "frozen",
-     "no_grad", "draw", "gradient", "gradient_norm", "clip_gradients", "clear_gradients", "observe", "step",
-     "set_hyperparameters", "fetch", "redraw", "run", "part", "share", "in_parts", "unrolled", "follow",
-     "clamp_weights", "kept_buffers", "constant", "active", "values"}
-)  # fmt: skip
+from ganflow.names import HELPERS
 
 # What `observe` is told right before the backward pass of an update, in place of a node: no name has a space.
 BEFORE_BACKWARD = "before backward"
@@ -44,12 +38,16 @@ class Source:
 def variable_names(graph: StepGraph) -> dict[str, str]:
     """A Python identifier for every node: the definition's name where it can be."""
     taken = set(HELPERS) | set(graph.networks) | {n.target for n in graph.nodes.values() if n.kind == "op"}
+    taken |= {f"loss_{plain(u.name)}" for group in graph.groups for u in group}
+    taken |= {f"next_{plain(s.name)}" for s in graph.states} | {flag(c.name) for c in graph.conditions}
+    beside = {n.inputs[1]: "_leaf" for n in graph.nodes.values() if n.kind == "grad"}
+    beside |= {n.id: "_loss" for n in graph.nodes.values() if n.kind == "unroll"}
     found: dict[str, str] = {}
     for node in sorted(graph.nodes.values(), key=lambda n: not n.name):
-        name = re.sub(r"\W", "_", node.id)
-        while name in taken or keyword.iskeyword(name):
+        name, suffix = plain(node.id), beside.get(node.id, "")
+        while {name, name + suffix} & taken or keyword.iskeyword(name):
             name += "_"
-        taken.add(name)
+        taken |= {name, name + suffix}
         found[node.id] = name
     return found
 
@@ -58,7 +56,7 @@ def variable_names(graph: StepGraph) -> dict[str, str]:
 class Printer:
     """Turns nodes into expressions over variables."""
 
-    shows_sites: ClassVar[bool] = True
+    runs: ClassVar[bool] = True
 
     nodes: Mapping[str, Node]
     variables: Mapping[str, str]
@@ -68,31 +66,60 @@ class Printer:
         """The expression that computes node ``name``."""
         return E.show(self.expression(name, action))
 
-    def read(self, name: str, reader: str, position: int, action: Evaluate | None) -> E.Expr:
-        """``name`` as it enters ``reader``."""
+    def expression(self, name: str, action: Evaluate | None) -> E.Expr:
+        """Inner parts first, for a sum of many terms is deep; each once, wherever it stands."""
+        made: dict[str, E.Expr] = {}
+        stack = [name]
+        while stack:
+            missing = [i for i in self.nodes[stack[-1]].inputs if i not in made and self.stands_inside(i)]
+            if missing:
+                stack += missing
+                continue
+            if (part := stack.pop()) in made:
+                continue
+            inputs = enumerate(self.nodes[part].inputs)
+            made[part] = self.form(self.nodes[part], [self.read(i, part, p, action, made) for p, i in inputs], action)
+        return made[name]
+
+    def stands_inside(self, name: str) -> bool:
+        """It is written out where it is read, rather than named."""
         node = self.nodes[name]
-        if not (node.is_statement or node.kind in ("field", "parameter")):
-            return self.expression(name, action)
+        return not (node.is_statement or node.kind in ("field", "parameter"))
+
+    def entering(self, name: str) -> E.Expr:
+        """``name`` as a result."""
+        return self.expression(name, None) if self.stands_inside(name) else self.read(name, "", 0, None, {})
+
+    def variable(self, name: str) -> E.Name:
+        return E.Name(self.variables[name])
+
+    def read(
+        self, name: str, reader: str, position: int, action: Evaluate | None, made: Mapping[str, E.Expr]
+    ) -> E.Expr:
+        """``name`` as it enters ``reader``; ``made``: the parts that stand inside it."""
+        if self.stands_inside(name):
+            return made[name]
+        node = self.nodes[name]
         if action and (reader, position) in action.cone:
             return E.Name(f"{self.variables[name]}_leaf")
-        value = self.expression(name, action) if node.kind == "parameter" else E.Name(self.variables[name])
+        parameter = node.kind == "parameter"
+        value = self.form(node, [], action) if parameter else self.variable(name)
         cut = action is not None and (reader, position) in action.cut
-        if cut and (name in self.with_graph or node.kind == "parameter"):
+        if cut and (name in self.with_graph or parameter):
             if node.kind == "unroll":  # a network
                 return E.Call(E.Attribute(value, "detach"))
             return E.Call(E.Name("detach"), (value,))  # the op: a network may return a list
         return value
 
-    def expression(self, name: str, action: Evaluate | None) -> E.Expr:
-        n = self.nodes[name]
-        parts = [self.read(i, name, p, action) for p, i in enumerate(n.inputs)]
+    def form(self, n: Node, parts: list[E.Expr], action: Evaluate | None) -> E.Expr:
+        """A node over the expressions of its inputs."""
         args = tuple(parts[: len(parts) - len(n.keywords)])
         keywords = tuple(zip(n.keywords, parts[len(args) :], strict=True))
         match n.kind:
             case "constant":
                 return literal(n.value)
             case "field":
-                return E.Name(self.variables[name])
+                return self.variable(n.id)
             case "counter":
                 return E.Attribute(E.Name("counters"), n.target)
             case "state":
@@ -131,9 +158,14 @@ class Printer:
     def is_none(self, name: str) -> bool:
         return self.nodes[name].kind == "constant" and self.nodes[name].value is None
 
+    def is_float(self, name: str) -> bool:
+        return self.nodes[name].kind == "constant" and isinstance(self.nodes[name].value, float)
+
     def op(self, n: Node, args: tuple[E.Expr, ...], keywords: tuple[tuple[str, E.Expr], ...]) -> E.Expr:
         if n.target == "neg":
             return E.Unary("-", args[0])
+        if n.target == "**" and n.host and self.runs and not any(self.is_float(i) for i in n.inputs):
+            return E.Call(E.Name("power"), args)  # of whole numbers: it may be one that no machine can hold
         if n.target in OPERATORS:
             return args[0] if len(args) == 1 else E.Binary(n.target, args[0], args[1])
         if n.target in ("<", "<=", ">", ">=", "==", "!="):
@@ -144,7 +176,7 @@ class Printer:
             return E.Unary("not", args[0])
         if n.target == "if":
             return E.If(args[0], args[1], args[2])
-        if n.site and self.shows_sites:
+        if n.site and self.runs:
             keywords = (*keywords, ("site", E.Const(n.site)))
         return E.Call(E.Name(n.target), args, keywords)
 

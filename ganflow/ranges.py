@@ -16,7 +16,7 @@ from ganflow.domains import COMPARING, shown_parts
 from ganflow.experiment import Diagnostic
 from ganflow.graph import StepGraph
 from ganflow.nodes import Node, in_order
-from ganflow.traits import Trait, of_text
+from ganflow.traits import Trait, of_texts
 
 ENOUGH = 256  # numbers: fewer may all be positive by chance
 
@@ -30,6 +30,7 @@ def check_ranges(graph: StepGraph, traits: Mapping[str, Trait], lows: Mapping[st
     """Said once of a field and a network."""
     nodes, said = graph.nodes, set[tuple[str, str]]()
     order = [nodes[n] for n in in_order(nodes, [u.loss for u in graph.updates])]
+    made = of_texts(nodes, traits, [n.id for n in order])
     judges = {n for u in graph.updates for n in u.networks}
     beside: dict[tuple[str, int], list[tuple[str, Node]]] = {}
     for node in order:
@@ -41,7 +42,7 @@ def check_ranges(graph: StepGraph, traits: Mapping[str, Trait], lows: Mapping[st
     for together in beside.values():
         fields = [name for name, _ in together if nodes[name].kind == "field" and nodes[name].target in lows]
         for name, reader in together:
-            ending = of_text(nodes, traits, name).ending
+            ending = made[name].ending
             for field in fields:
                 low = lows[nodes[field].target]
                 wrong = (ending == "tanh" and low >= 0) or (ending == "sigmoid" and low < 0)

@@ -13,26 +13,26 @@ from collections import Counter
 from dataclasses import replace
 
 from ganflow import expr as E
+from ganflow.chains import milestones
 from ganflow.errors import GanflowError, Location
 from ganflow.experiment import Definition, Experiment, Reference, Text
 from ganflow.graph import LEAVES, Node
 from ganflow.names import SPECIAL, meaning
+from ganflow.nodetable import NodeTable
 from ganflow.parsing import parse
 from ganflow.scopes import Local, NetworkName, Scope, Template, bind, check_constant
 from ganflow.signatures import check_call
 
-MAX_NODES = 20_000  # templates that expand templates can grow exponentially
 
-
-class Reader:
+class Reader(NodeTable):
     """Builds nodes; lives for one call of ``resolve``."""
 
     def __init__(self, experiment: Experiment) -> None:
+        super().__init__()
         self.experiment = experiment
-        self.nodes: dict[str, Node] = {}
         self.names: dict[str, str] = {}
         self.reading: list[str] = []  # definitions being read, for cycles
-        self.counts: Counter[str] = Counter()
+        self.trees: dict[str, E.Expr] = {}  # of definitions
         self.sites: dict[str, list[str]] = {}
 
     # -- roots and definitions --
@@ -42,7 +42,15 @@ class Reader:
         if not isinstance(given, (Text, E.Expr)):
             return self.constant(owner, given, at)
         tree = parse(given.source, given.location) if isinstance(given, Text) else given
-        node = self.as_node(self.read(tree, Scope(owner, owner)), tree.location)
+        try:
+            for name in milestones(tree, self.experiment, self.tree):
+                self.definition(name, tree.location)
+            node = self.as_node(self.read(tree, Scope(owner, owner)), tree.location)
+        except RecursionError:
+            raise GanflowError(
+                "this is nested too deeply to read, with all that it is made of", location=tree.location,
+                code="too-large", hint="templates that call templates add up",
+            ) from None  # fmt: skip
         self.number_sites(owner)
         return node
 
@@ -65,7 +73,7 @@ class Reader:
     def _definition(self, definition: Definition) -> str | Template:
         name, value = definition.name, definition.value
         if isinstance(value, Text):
-            tree = parse(value.source, value.location)
+            tree = self.tree(name)
             if isinstance(tree, E.Lambda):
                 return Template(tree.parameters, tree.body, name, value.location)
             node = self.as_node(self.read(tree, Scope(name, name)), value.location)
@@ -76,15 +84,13 @@ class Reader:
         self.names[name] = node
         return node
 
-    def name_node(self, node: str, name: str) -> str:
-        """Give the node of a definition's whole text the definition's name; an alias keeps the name it has."""
-        old = self.nodes[node]
-        if old.owner != name or old.name or old.kind in ("field", "counter", "state", "network"):
-            return node
-        self.nodes[name] = replace(old, id=name, name=name)
-        if node != name:
-            del self.nodes[node]
-        return name
+    def tree(self, name: str) -> E.Expr:
+        """The text of a definition, read once."""
+        if name not in self.trees:
+            value = self.experiment.definitions[name].value
+            assert isinstance(value, Text)
+            self.trees[name] = parse(value.source, value.location)
+        return self.trees[name]
 
     def constant(self, name: str, value: object, at: Location) -> str:
         if isinstance(value, Reference):
@@ -111,8 +117,8 @@ class Reader:
                 return self.parameter(tree, scope)
             case E.Unary(op=op, operand=operand):
                 return self.op(scope, tree, "neg" if op == "-" else op, [operand])
-            case E.Binary(op=op, left=left, right=right):
-                return self.op(scope, tree, op, [left, right])
+            case E.Binary():
+                return self.chain(tree, scope)
             case E.Bool(op=op, values=values):
                 return self.op(scope, tree, op, list(values))
             case E.Compare():
@@ -132,6 +138,18 @@ class Reader:
             "a template stands here where a value is needed", location=tree.location, code="syntax",
             hint="give the template a name of its own (`penalty = 'lambda D, x: ...'`) and call that",
         )  # fmt: skip
+
+    def chain(self, tree: E.Binary, scope: Scope) -> str:
+        """A sum or a product from its left end: however many terms it has, they stand beside one another."""
+        parts = [tree]
+        while isinstance(parts[-1].left, E.Binary):
+            parts.append(parts[-1].left)
+        node = self.value(parts[-1].left, scope)
+        for part in reversed(parts):
+            inputs = (node, self.value(part.right, scope))
+            host = all(self.nodes[i].host for i in inputs)
+            node = self.leaf(scope, part, "op", target=part.op, inputs=inputs, host=host)
+        return node
 
     def conditional(self, tree: E.If, scope: Scope) -> str:
         """`a if c else b`: c is known to the host; a state counts, for it was committed before."""
@@ -192,18 +210,6 @@ class Reader:
             node = self.part(node, f"{scope.path}.{name}")
         scope.locals[name] = node
         return node
-
-    def part(self, node: str, name: str) -> str:
-        """Make a new unnamed node a value of its own, under the name of a part of a template."""
-        old, key, k = self.nodes[node], name, 1
-        while key in self.nodes:
-            k += 1
-            key = f"{name}.{k}"
-        if old.kind in LEAVES or old.host or old.name:
-            return node
-        self.nodes[key] = replace(old, id=key, name=key)
-        del self.nodes[node]
-        return key
 
     def op(self, scope: Scope, tree: E.Expr, target: str, parts: list[E.Expr]) -> str:
         return self.compound(scope, tree, "op", target, parts)
@@ -363,36 +369,9 @@ class Reader:
             return local
         return self.part(local, name)
 
-    # -- nodes --
-
     def site(self, scope: Scope) -> str:
         """A provisional site; `number_sites` numbers them once the owner's whole text is read."""
         return scope.path
-
-    def number_sites(self, owner: str) -> None:
-        drawn = [n for n in self.nodes.values() if n.owner == owner and n.site]
-        total = Counter(n.site for n in drawn)
-        seen: Counter[str] = Counter()
-        for node in drawn:
-            seen[node.site] += 1
-            site = node.site if total[node.site] == 1 else f"{node.site}#{seen[node.site]}"
-            self.nodes[node.id] = replace(node, site=site)
-
-    def leaf(self, scope: Scope, tree: E.Expr, kind: str, **fields: object) -> str:
-        self.counts[scope.owner] += 1
-        node = Node(
-            f"{scope.owner}.{self.counts[scope.owner]}", kind, owner=scope.owner, text=E.show(tree),  # type: ignore[arg-type]
-            location=tree.location, **fields,  # type: ignore[arg-type]
-        )  # fmt: skip
-        return self.add(node)
-
-    def add(self, node: Node) -> str:
-        if len(self.nodes) > MAX_NODES:
-            raise GanflowError(
-                f"this expands to more than {MAX_NODES:,} parts", location=node.location, code="too-large",
-                hint="a template that calls templates grows quickly; give the repeated part a definition",
-            )  # fmt: skip
-        return self.nodes.setdefault(node.id, node).id
 
 
 def _place(tree: E.Index) -> int | None:

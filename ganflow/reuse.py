@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 
 from ganflow.errors import GanflowError
-from ganflow.graph import Guard, Node, StepGraph, edges, read_networks, statement_inputs
+from ganflow.graph import Guard, Node, StepGraph, read_networks, statement_inputs
 from ganflow.modes import Modes
 from ganflow.stages import Stage, Unit, slice_of, unit_stage, units_of, unknown, when_stage
 
@@ -269,8 +269,7 @@ def _wanted(nodes: Mapping[str, Node], members: Sequence[Modes], again: set[str]
         wanted.add(node)
         reused = nodes[node].is_statement and node not in again
         if not reused:
-            stack.extend(e.source for e in edges(nodes, node))
-            stack.extend(i for i in nodes[node].inputs)
+            stack.extend(nodes[node].inputs)
     return wanted
 
 

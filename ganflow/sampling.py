@@ -7,16 +7,15 @@ sample_split(run, "test", "test-pictures")             # every test sample, a gr
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ganflow import images, rundir
+from ganflow.build import read_saved
 from ganflow.config import load
 from ganflow.data.loader import loader, splits
 from ganflow.errors import GanflowError, did_you_mean
@@ -69,13 +68,13 @@ def open_run(path: str | Path, *, device: str = "auto") -> Run:
 def read_weights(path: Path) -> dict[str, Any]:
     """What a run saved; only tensors and numbers are read, never code."""
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        found = read_saved(path)
     except FileNotFoundError:
         raise GanflowError(
             f"there are no weights: {path}", code="no-weights",
             hint="they are written every Trainer.checkpoint_every iterations and at the end of a run",
         ) from None  # fmt: skip
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except Exception as error:  # torch raises whatever comes of bytes that are not its own
         reason = str(error).strip().split("\n")[0]
         raise GanflowError(f"the weights {path} cannot be read: {reason}", code="bad-weights",
                            hint="the file is damaged, or no run wrote it") from error  # fmt: skip

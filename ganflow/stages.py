@@ -143,9 +143,9 @@ def refresh_of(nodes: Mapping[str, Node], names: Mapping[str, str], order: Seque
     listed |= {n for n in order if nodes[n].owner in fresh and nodes[n].is_statement}
     listed |= {names[f] for f in fresh if names.get(f) in order}
     anew: set[str] = set()
-    for name in order:
+    for name in (n for n in order if nodes[n].is_statement):
         follows = nodes[name].kind != "draw" and any(i in anew for i in statement_inputs(nodes, name))
-        if nodes[name].is_statement and (name in listed or follows):
+        if name in listed or follows:
             anew.add(name)
     sites = tuple(dict.fromkeys(nodes[n].site for n in order if n in listed and nodes[n].is_random))
     return Refresh(False, frozenset(anew), sites)

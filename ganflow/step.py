@@ -22,6 +22,7 @@ from ganflow.errors import GanflowError
 from ganflow.experiment import Experiment
 from ganflow.follow import KeptBuffers, clamp_weights
 from ganflow.graph import StepGraph
+from ganflow.ops import power
 from ganflow.parts import in_parts
 from ganflow.randomness import Randomness
 from ganflow.running import Counters, compile_function, compile_step, explain
@@ -206,7 +207,7 @@ def namespace(step: TrainStep, graph: StepGraph | None = None) -> dict[str, Any]
         "kept_buffers": {n: KeptBuffers(m) for n, m in step.networks.items()},
         "draw": step.randomness.draw, "redraw": step.randomness.redraw, "fetch": step._next_batch,
         "gradient": gradient, "clip_gradients": clip_gradients, "clear_gradients": clear_gradients,
-        "constant": constant, "unrolled": unrolled,
+        "constant": constant, "unrolled": unrolled, "power": power,
         "in_parts": partial(in_parts, step.randomness), "schedules": build.schedules(step.experiment, graph),
         "gradient_norm": lambda update, network: gradient_norm(step, update, network),
         "set_hyperparameters": lambda key, counters: set_hyperparameters(step, key, counters),

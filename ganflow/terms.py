@@ -75,9 +75,26 @@ class _Zeros:
         self.done: dict[str, str | None] = {}
 
     def simplify(self, node: str) -> str | None:
-        if node not in self.done:
-            self.done[node] = self._simplify(node)
+        stack = [node]
+        while stack:
+            missing = [i for i in self.opened(stack[-1]) if i not in self.done]
+            if missing:
+                stack += reversed(missing)
+            elif (name := stack.pop()) not in self.done:
+                self.done[name] = self._simplify(name)
         return self.done[node]
+
+    def opened(self, node: str) -> tuple[str, ...]:
+        """The inputs through which a 0 would pass on."""
+        n = self.nodes[node]
+        if n.host or n.kind != "op" or node in self.done:
+            return ()
+        if n.target == "*" and self.is_zero(n):
+            return ()
+        return {"+": n.inputs, "-": n.inputs, "*": n.inputs, "/": n.inputs[:1], "neg": n.inputs}.get(n.target, ())
+
+    def is_zero(self, product: Node) -> bool:
+        return any(self.nodes[i].host and constant(self.nodes, i) == 0 for i in product.inputs)
 
     def _simplify(self, node: str) -> str | None:
         n = self.nodes[node]
@@ -89,7 +106,7 @@ class _Zeros:
             return self.rewired(node, (self.simplify(n.inputs[0]),))
         left, right = n.inputs
         if n.target == "*":
-            if any(self.nodes[i].host and constant(self.nodes, i) == 0 for i in n.inputs):
+            if self.is_zero(n):
                 self.dropped.append(node)
                 return None
             return self.rewired(node, (self.simplify(left), self.simplify(right)))
@@ -161,7 +178,7 @@ def split(nodes: dict[str, Node], root: str, update: str) -> tuple[Term, ...]:
     """The terms of a loss; nodes of weights that are not written as such are added to ``nodes``."""
     terms: list[Term] = []
     unnamed = 0
-    for part in _parts(nodes, root, (), 1):
+    for part in _parts(nodes, root):
         name = nodes[part.node].name
         if not name:
             unnamed += 1
@@ -177,25 +194,41 @@ def _is_factor(nodes: Mapping[str, Node], node: str) -> bool:
     return nodes[node].host or nodes[node].kind == "state"
 
 
-def _parts(nodes: Mapping[str, Node], node: str, factors: tuple[tuple[str, str], ...], sign: int) -> list[_Part]:
-    n = nodes[node]
-    opened = n.kind == "op" and not n.host and not n.name
-    if opened and n.target == "+":
-        return [p for i in n.inputs for p in _parts(nodes, i, factors, sign)]
-    if opened and n.target == "-":
+def _parts(nodes: Mapping[str, Node], root: str) -> list[_Part]:
+    """The terms of a loss, left to right."""
+    found: list[_Part] = []
+    stack = [_Part(root)]
+    while stack:
+        part = stack.pop()
+        inside = _opened(nodes, part)
+        if inside is None:
+            found.append(part)
+        else:
+            stack += reversed(inside)
+    return found
+
+
+def _opened(nodes: Mapping[str, Node], part: _Part) -> list[_Part] | None:
+    """The terms that a sum or a product stands for; ``None``: it is a term itself."""
+    n, factors, sign = nodes[part.node], part.factors, part.sign
+    if n.kind != "op" or n.host or n.name:
+        return None
+    if n.target == "+":
+        return [_Part(i, factors, sign) for i in n.inputs]
+    if n.target == "-":
         left, right = n.inputs
-        return [*_parts(nodes, left, factors, sign), *_parts(nodes, right, factors, -sign)]
-    if opened and n.target == "neg":
-        return _parts(nodes, n.inputs[0], factors, -sign)
-    if opened and n.target == "*":
+        return [_Part(left, factors, sign), _Part(right, factors, -sign)]
+    if n.target == "neg":
+        return [_Part(n.inputs[0], factors, -sign)]
+    if n.target == "*":
         left, right = n.inputs
         if _is_factor(nodes, left):
-            return _parts(nodes, right, (*factors, ("*", left)), sign)
+            return [_Part(right, (*factors, ("*", left)), sign)]
         if _is_factor(nodes, right):
-            return _parts(nodes, left, (*factors, ("*", right)), sign)
-    if opened and n.target == "/" and _is_factor(nodes, n.inputs[1]):
-        return _parts(nodes, n.inputs[0], (*factors, ("/", n.inputs[1])), sign)
-    return [_Part(node, factors, sign)]
+            return [_Part(left, (*factors, ("*", right)), sign)]
+    if n.target == "/" and _is_factor(nodes, n.inputs[1]):
+        return [_Part(n.inputs[0], (*factors, ("/", n.inputs[1])), sign)]
+    return None
 
 
 def _term(nodes: dict[str, Node], name: str, part: _Part) -> Term:

@@ -11,8 +11,8 @@ probe looks again, for experiments whose data declares no shapes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -74,20 +74,22 @@ def _ending(function: Any) -> str:
 def check_traits(graph: StepGraph, experiment: Experiment, traits: Mapping[str, Trait]) -> Iterator[Diagnostic]:
     """Every finding, in the order of evaluation."""
     nodes, seen = graph.nodes, set[tuple[str, str]]()
-    for node in (nodes[n] for n in in_order(nodes, [u.loss for u in graph.updates]) if nodes[n].kind == "op"):
-        for finding, source in _activation(nodes, experiment, traits, node):
+    order = list(in_order(nodes, [u.loss for u in graph.updates]))
+    made = of_texts(nodes, traits, order)
+    for node in (nodes[n] for n in order if nodes[n].kind == "op"):
+        for finding, source in _activation(nodes, experiment, made, node):
             if (node.target, source) not in seen:  # said once of a network
                 seen.add((node.target, source))
                 yield finding
         yield from _penalty_norm(nodes, traits, node)
-        yield from _broadcast(nodes, traits, node)
+        yield from _broadcast(nodes, made, node)
 
 
 # -- activations ----------------------------------------------------------------------------------------------
 
 
 def _activation(
-    nodes: Mapping[str, Node], experiment: Experiment, traits: Mapping[str, Trait], node: Node
+    nodes: Mapping[str, Node], experiment: Experiment, made: Mapping[str, Trait], node: Node
 ) -> Iterator[tuple[Diagnostic, str]]:
     """A loss of logits that is given probabilities, and the other way round; with the network that it is about."""
     mode = mode_of(nodes, experiment, node) if node.target in ("gan", "adv_d", "adv_g") else None
@@ -98,7 +100,7 @@ def _activation(
     for name in filter(
         None, (argument(node, 0, "pred"), argument(node, 1, "fake") if node.target[:3] == "adv" else "")
     ):
-        given, text = of_text(nodes, traits, name).ending, nodes[name].name or nodes[name].text
+        given, text = made[name].ending, nodes[name].name or nodes[name].text
         if wants == "logits" and given in BOUNDED:
             does = "applies a sigmoid itself"
             if node.target == "ce":
@@ -130,8 +132,16 @@ def _source(nodes: Mapping[str, Node], name: str) -> str:
     return node.target
 
 
-def of_text(nodes: Mapping[str, Node], traits: Mapping[str, Trait], name: str) -> Trait:
-    """Of a part of a text, from the values that it is made of; of a list of scales that of the logits, if all agree."""
+def of_texts(nodes: Mapping[str, Node], traits: Mapping[str, Trait], order: Iterable[str]) -> dict[str, Trait]:
+    """Of all parts of the texts, inputs first, from the values that they are made of."""
+    found: dict[str, Trait] = {}
+    for name in order:
+        found[name] = replace(_of_text(nodes, traits, found, name), shape=_shape(nodes, traits, found, nodes[name]))
+    return found
+
+
+def _of_text(nodes: Mapping[str, Node], traits: Mapping[str, Trait], made: Mapping[str, Trait], name: str) -> Trait:
+    """Of a list of scales that of the logits, if all agree."""
     node, found = nodes[name], traits.get(name, Trait())
     if found.parts:
         logits = [p.parts[-1] if p.parts else p for p in found.parts]
@@ -146,7 +156,7 @@ def of_text(nodes: Mapping[str, Node], traits: Mapping[str, Trait], name: str) -
         parts, k = traits[node.inputs[0]].parts, constant(nodes, node.inputs[1])
         return parts[k] if isinstance(k, int) and -len(parts) <= k < len(parts) else Trait()
     if node.kind in ("detach", "index") or (node.kind == "op" and node.target in ("neg", "flat", "mean", "-", "pool")):
-        endings = {of_text(nodes, traits, i).ending for i in inner[: 1 if node.kind == "index" else None]}
+        endings = {made[i].ending for i in inner[: 1 if node.kind == "index" else None]}
         return Trait(found.shape, endings.pop() if len(endings) == 1 and len(inner) == len(node.inputs) else "")
     return found
 
@@ -214,11 +224,11 @@ def _dims(nodes: Mapping[str, Node], node: Node) -> tuple[int, ...] | None:
 # -- shapes ---------------------------------------------------------------------------------------------------
 
 
-def _broadcast(nodes: Mapping[str, Node], traits: Mapping[str, Trait], node: Node) -> Iterator[Diagnostic]:
+def _broadcast(nodes: Mapping[str, Node], made: Mapping[str, Trait], node: Node) -> Iterator[Diagnostic]:
     """N×1 with N is N×N: every sample with every other."""
     if node.target not in ("+", "-", "*", "/", "minimum", "maximum"):
         return
-    shapes = [_shape(nodes, traits, i) for i in node.inputs[:2]]
+    shapes = [made[i].shape for i in node.inputs[:2]]
     for one, other in ((0, 1), (1, 0)):
         a, b = shapes[one], shapes[other]
         if a is not None and b is not None and len(a) == 2 and len(b) == 1 and a[1] == 1 and a[0] == b[0] > 1:
@@ -231,20 +241,21 @@ def _broadcast(nodes: Mapping[str, Node], traits: Mapping[str, Trait], node: Nod
             )  # fmt: skip
 
 
-def _shape(nodes: Mapping[str, Node], traits: Mapping[str, Trait], name: str) -> tuple[int, ...] | None:
+def _shape(
+    nodes: Mapping[str, Node], traits: Mapping[str, Trait], made: Mapping[str, Trait], node: Node
+) -> tuple[int, ...] | None:
     """Of a value that was seen, or of a gradient, a reduction or elementwise arithmetic of such."""
-    node = nodes[name]
-    if name in traits:
-        return traits[name].shape
+    if node.id in traits:
+        return traits[node.id].shape
     if node.host:
         return ()
     if node.kind in ("detach", "grad"):
-        return _shape(nodes, traits, node.inputs[-1])
+        return made[node.inputs[-1]].shape
     if node.kind == "op" and node.target in REDUCING:
-        return _reduced(nodes, node, _shape(nodes, traits, node.inputs[0]))
+        return _reduced(nodes, node, made[node.inputs[0]].shape)
     if node.kind != "op" or node.target not in ELEMENTWISE:
         return None
-    shapes = [_shape(nodes, traits, i) for i in node.inputs]
+    shapes = [made[i].shape for i in node.inputs]
     if not shapes or any(s is None for s in shapes):
         return None
     return max((s for s in shapes if s is not None), key=len)  # what broadcasts is said where it does

@@ -23,6 +23,7 @@ from ganflow.settings import settings_of
 
 DECLARED = ("Network", "Update")  # every scope of these declares something, unscoped ones serve all
 CODE = "unused"
+HINTS = 20  # so many slips of the finger nobody makes, and looking for each takes time
 
 
 def unused(experiment: Experiment) -> list[Diagnostic]:
@@ -82,10 +83,11 @@ def _arguments(optimizer: Optimizer | None) -> Iterator[Text]:
 
 
 def _declarations(experiment: Experiment, read: set[str]) -> Iterator[Diagnostic]:
-    for d in experiment.definitions.values():
-        preset = Path(d.location.file).parent.name == "presets"  # a library: nobody needs all of it
-        if d.name not in read and not d.read_by_gin and not preset:
-            yield _warning(f"nothing reads `{d.name}`", d.location, did_you_mean(d.name, read - {d.name}))
+    idle = [d for d in experiment.definitions.values() if d.name not in read and not d.read_by_gin]
+    idle = [d for d in idle if Path(d.location.file).parent.name != "presets"]  # a library: nobody needs all of it
+    for number, d in enumerate(idle):
+        hint = did_you_mean(d.name, read - {d.name}) if number < HINTS else ""
+        yield _warning(f"nothing reads `{d.name}`", d.location, hint)
     for n in experiment.networks.values():
         if n.name not in read and n.ema_of not in read:  # an average is there to be saved
             yield _warning(f"nothing uses network {n.name}", n.location, "")

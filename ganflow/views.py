@@ -168,7 +168,7 @@ def _head(graph: StepGraph, phase: Phase) -> str:
 
 
 def _root(graph: StepGraph, name: str, action: Evaluate | None) -> str:
-    printer = _PlanPrinter(graph.nodes, {n.id: _label(n) for n in graph.nodes.values()})
+    printer = _PlanPrinter(graph.nodes, {})
     node = graph.nodes[name]
     return _label(node) if node.is_statement else printer.text(name, action)
 
@@ -184,7 +184,7 @@ def _label(node: Node) -> str:
 
 
 def _text(graph: StepGraph, action: Evaluate) -> str:
-    printer = _PlanPrinter(graph.nodes, {n.id: _label(n) for n in graph.nodes.values()})
+    printer = _PlanPrinter(graph.nodes, {})
     text = printer.text(action.node, action)
     for network in graph.nodes[action.node].networks if graph.nodes[action.node].frozen else ():
         text = text.replace(f"{network}(", f"frozen({network})(", 1)
@@ -194,27 +194,26 @@ def _text(graph: StepGraph, action: Evaluate) -> str:
 class _PlanPrinter(Printer):
     """Expressions with ✂ at cut edges and the language's own names."""
 
-    shows_sites = False
+    runs = False
 
-    def read(self, name: str, reader: str, position: int, action: Evaluate | None) -> E.Expr:
-        value = super().read(name, reader, position, None)
-        if action is not None and (reader, position) in action.cut:
-            return E.Name(f"✂ {E.show(value)}")
-        node = self.nodes[name]
-        return value if node.is_statement or node.kind in ("field", "parameter") else self.expression(name, action)
+    def variable(self, name: str) -> E.Name:
+        return E.Name(_label(self.nodes[name]))
 
-    def expression(self, name: str, action: Evaluate | None) -> E.Expr:
-        n = self.nodes[name]
-        if n.kind == "counter":
-            return E.Name(n.target)
-        if n.kind in ("state", "schedule"):
+    def read(
+        self, name: str, reader: str, position: int, action: Evaluate | None, made: Mapping[str, E.Expr]
+    ) -> E.Expr:
+        if action is None or (reader, position) not in action.cut:
+            return super().read(name, reader, position, None, made)
+        return E.Name(f"✂ {E.show(self.entering(name))}")
+
+    def form(self, n: Node, parts: list[E.Expr], action: Evaluate | None) -> E.Expr:
+        if n.kind in ("counter", "state", "schedule"):
             return E.Name(n.target)
         if n.kind in ("draw", "grad"):
-            parts = tuple(self.read(i, name, p, action) for p, i in enumerate(n.inputs))
-            return E.Call(E.Name(n.target or n.kind), parts)
+            return E.Call(E.Name(n.target or n.kind), tuple(parts))
         if n.kind == "unroll":
             return E.Name(n.text)
-        return super().expression(name, action)
+        return super().form(n, parts, action)
 
 
 def _mode(graph: StepGraph, action: Evaluate) -> str:

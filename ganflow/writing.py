@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
+from ganflow.errors import shown
 from ganflow.graph import (
     Arm,
     Evaluate,
@@ -20,6 +22,8 @@ from ganflow.graph import (
 )
 from ganflow.printing import BEFORE_BACKWARD, Printer, Source, flag, gradient_tag, plain, runs_text, variable_names
 from ganflow.unrolling import inner_nodes
+
+MAX_BLOCKS = 20  # in one another; Python's compiler counts to a hundred
 
 
 class Writer:
@@ -49,7 +53,7 @@ class Writer:
             self.out.append("    " * (depth + self.depth) + context[depth])
         self.context = context
         code = "    " * (len(context) + self.depth) + text
-        self.out.append(f"{code:<76}  # {comment}" if comment else code)
+        self.out.append(f"{code:<76}  # {shown(comment, keep='')}" if comment else code)
         if node:
             self.lines[len(self.out)] = node
 
@@ -73,7 +77,7 @@ class Writer:
         names = ", ".join(p.name for p in self.graph.phases) if not _is_new(self.graph) else names
         skipped = [name for name, active in self.graph.active.items() if not active]
         self.out += [
-            f'"""One iteration of {self.graph.name}, written by ganflow; this text is what runs."""', "", "",
+            f'"""One iteration of {title(self.graph)}, written by ganflow; this text is what runs."""', "", "",
             "def step(batch, counters, log_gradients=False):",
         ]  # fmt: skip
         without = f", without {', '.join(skipped)}" if skipped else ""
@@ -201,6 +205,8 @@ class Writer:
         reads = {e.source for e in edges(self.graph.nodes, action.node)}
         has_graph = bool(node.networks or reads & self.printer.with_graph or self.reads_parameter(reads))
         blocks = [f"if {self.guard(t, b)}:" for t, b in action.guard]
+        if len(blocks) > MAX_BLOCKS:
+            blocks = ["if " + " and ".join(f"({self.guard(t, b)})" for t, b in action.guard) + ":"]
         frozen = [] if self.textbook else [f"with frozen[{n!r}]:" for n in action.freezes]
         quiet = node.kind in ("draw", "grad", "unroll")
         no_grad = ["with no_grad():"] if not action.graph and has_graph and not quiet else []
@@ -335,11 +341,11 @@ class Writer:
             shown = self.variables[term.node] if value.is_statement else f"({self.printer.text(term.node)})"
             number = value.host or value.target == "if"  # a branch may be one
             detached = f"detach({shown})" if number else f"{shown}.detach()"
-            self.line(f"logs['loss/{term.name}'] = {detached}", node=term.node)
+            self.line(f"logs[{_tag('loss', term.name)}] = {detached}", node=term.node)
             if term.factor is not None:
                 weight = repr(term.weight) if term.weight is not None else self.printer.text(term.factor)
-                self.line(f"logs['weight/{term.name}'] = {weight}")
-        self.line(f"logs['loss/{update.name}'] = loss_{plain(update.name)}.detach()")
+                self.line(f"logs[{_tag('weight', term.name)}] = {weight}")
+        self.line(f"logs[{_tag('loss', update.name)}] = loss_{plain(update.name)}.detach()")
 
     def step(self, phase: Phase) -> None:
         for update in phase.updates:
@@ -352,7 +358,7 @@ class Writer:
             for update in phase.updates:
                 for network in update.networks:
                     tag = gradient_tag(update, network)
-                    self.line(f"logs['{tag}'] = gradient_norm({update.name!r}, {network!r})")
+                    self.line(f"logs[{tag!r}] = gradient_norm({update.name!r}, {network!r})")
             self.close()
         for key in phase.steps:
             if key in self.graph.scheduled:
@@ -363,6 +369,15 @@ class Writer:
             plan = self.graph.plans.get(network)
             if plan is not None and plan.clamp is not None:
                 self.line(f"clamp_weights({network!r}, {plan.clamp[0]!r}, {plan.clamp[1]!r})")
+
+
+def title(graph: StepGraph) -> str:
+    """The experiment's name, which is a file's, as part of a docstring."""
+    return re.sub(r"[^\w .,()+-]", "_", graph.name)
+
+
+def _tag(kind: str, name: str) -> str:
+    return repr(f"{kind}/{name}")
 
 
 def _updates(graph: StepGraph) -> list[UpdatePlan]:

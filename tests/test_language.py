@@ -454,7 +454,7 @@ def test_entry_points_sub_modules_and_parameters_and_nothing_else() -> None:
 
 
 @register
-class Listed(nn.Module):
+class InLists(nn.Module):
     """N×3 -> N×3, its parts in containers."""
 
     def __init__(self) -> None:
@@ -468,7 +468,7 @@ class Listed(nn.Module):
 
 def test_parts_with_numbers_are_called_and_read_and_trained() -> None:
     torch.manual_seed(0)
-    G = Listed().double()
+    G = InLists().double()
     hand = copy.deepcopy(G)
     text = """
 G/Update.minimize = 'mean(square(G.layers[2](G.layers[0](x)))) + sum(square(G.heads[0][0].weight)) + sum(G(x)[0])'
@@ -484,7 +484,7 @@ Schedule.updates = ['G']
     same(G, hand)
     for wrong in ("sum(G.layers[7].weight)", "sum(G.layers[7](x))", "sum(G.layers[-1](x))", "sum(G.layers[0].wait)"):
         with pytest.raises(ganflow.GanflowError) as error:
-            program(text.replace("sum(G(x)[0])", wrong), {"G": Listed().double()})
+            program(text.replace("sum(G(x)[0])", wrong), {"G": InLists().double()})
         assert error.value.code in ("unknown-part", "syntax")
 
 
@@ -498,7 +498,7 @@ D/Update.minimize = 'mean(square(Dk.heads[0][0](Dk.layers(x)) - 1.0))'
 Schedule.updates = ['D']
 """
     torch.manual_seed(0)
-    D = Listed().double()
+    D = InLists().double()
     hand = copy.deepcopy(D)
     program(text, {"D": D})()
     x, weights = batches()[0]["x"], dict(hand.named_parameters())
@@ -543,7 +543,7 @@ def test_a_lazily_shaped_network_starts_as_its_init_says(kind: str) -> None:
     text = f"""
 F/Network.module = @Lazy()
 F/Network.init = '{kind}'
-G/Network.module = @Listed()
+G/Network.module = @InLists()
 Network.optimizer = @SGD
 SGD.lr = 0.0
 G/Update.minimize = 'mean(square(F(G(x))))'
@@ -676,6 +676,6 @@ def test_what_contradicts_itself_is_refused(bindings: str, code: str) -> None:
 
 def test_the_parameters_that_there_are_stand_in_a_hint_as_one_writes_them() -> None:
     text = ONE.replace("mean(square(G(x)))", "mean(square(G(x))) + sum(G.layers[0].wait)")
-    declared = ganflow.loads("G/Network.module = @Listed()\nNetwork.optimizer = @SGD\nSGD.lr = 0.1\n" + text)
+    declared = ganflow.loads("G/Network.module = @InLists()\nNetwork.optimizer = @SGD\nSGD.lr = 0.1\n" + text)
     [found] = [f for f in inspect(declared).findings if f.level == "error"]
     assert found.code == "unknown-part" and "did you mean `layers[0].weight`" in found.hint

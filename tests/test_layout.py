@@ -31,6 +31,10 @@ LAYERS = {
     "scopes": 3,
     "signatures": 3,
     "reader": 3,
+    "arithmetic": 3,
+    "chains": 3,
+    "measuring": 3,
+    "nodetable": 3,
     "unrolling": 3,
     "resolve": 3,
     "declare": 3,
@@ -126,7 +130,7 @@ ON_CALL |= {("views", "codegen")}
 COMPILER = {"errors", "expr", "parsing", "experiment", "graph", "names", "scopes", "signatures", "resolve", "terms"}
 COMPILER |= {"modes", "reuse", "scheduler", "checks", "codegen", "views", "plan_text", "nodes", "reader", "unrolling"}
 COMPILER |= {"declare", "declared", "stages", "actions", "freeing", "printing", "writing", "verify", "json_view"}
-COMPILER |= {"reach", "diff"}
+COMPILER |= {"reach", "diff", "arithmetic", "chains", "measuring", "nodetable"}
 COMPILER |= {"paths", "habits", "games", "judges", "domains", "penalties"}
 HEAVY = {"torch", "torchmetrics", "gin"}
 

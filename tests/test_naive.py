@@ -21,8 +21,8 @@ from ganflow.codegen import variants
 from ganflow.graph import StepGraph
 from ganflow.json_view import from_json, to_json
 from ganflow.verify import verify
-from mutants import mutants
 from naive import Declared, Naive
+from plan_mutants import mutants
 
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # shrinking takes minutes: an experiment is a large value
 NETWORKS = ("P", "Q", "R", "S", "T")

@@ -9,11 +9,12 @@ import pytest
 
 import ganflow
 from ganflow.codegen import variants
+from ganflow.errors import GanflowError
 from ganflow.graph import Evaluate, Free, Phase, Reuse, StepGraph
 from ganflow.json_view import from_json, to_json
 from ganflow.scheduler import schedule
 from ganflow.verify import verify
-from mutants import mutants
+from plan_mutants import mutants
 from test_scheduler import PIX2PIX, UPDATES
 from test_zoo import PROGRAMS, experiment
 from toy import experiment as toy
@@ -133,5 +134,5 @@ def test_a_reuse_of_what_was_differentiated_is_rejected() -> None:
 
 
 def test_json_of_something_else_is_refused() -> None:
-    with pytest.raises(ValueError, match="version"):
+    with pytest.raises(GanflowError, match="version"):
         from_json('{"version": 99}')

@@ -11,15 +11,20 @@ from typing import NoReturn
 
 import torch
 
-from ganflow.errors import GanflowError, did_you_mean
+from ganflow.errors import GanflowError, did_you_mean, shown
 
 ARGUMENT, SIZE, CHANNELS = "network-argument", "image-size", "image-channels"
 
 
-def integer(value: object, *, name: str, least: int = 1) -> int:
+MANY = 1_000  # layers or blocks: each is a module, so a slip of the finger takes hours to build
+
+
+def integer(value: object, *, name: str, least: int = 1, most: int | None = None) -> int:
     """A whole number of at least ``least``; ``name`` reads ``UNetGenerator.base``."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise GanflowError(f"{name} = {value!r} is not a whole number of {least} or more", code=ARGUMENT)
+    if most is not None and value > most:
+        raise GanflowError(f"{name} = {shown(repr(value), 40)} is more than {most:,}", code=ARGUMENT)
     return value
 
 

@@ -16,7 +16,7 @@ def receptive_field(layers: int) -> int:
 
     ``layers`` is that of :class:`PatchDiscriminator`: 0 → 1, 1 → 16, 2 → 34, 3 → 70, 4 → 142, 5 → 286 pixels.
     """
-    arguments.integer(layers, name="receptive_field(layers)", least=0)
+    arguments.integer(layers, name="receptive_field(layers)", least=0, most=arguments.MANY)
     if layers == 0:
         return 1
     side = 1
@@ -56,7 +56,7 @@ class PatchDiscriminator(nn.Module):
         super().__init__()
         self.in_channels = arguments.integer(in_channels, name="PatchDiscriminator.in_channels")
         arguments.integer(base, name="PatchDiscriminator.base")
-        arguments.integer(layers, name="PatchDiscriminator.layers", least=0)
+        arguments.integer(layers, name="PatchDiscriminator.layers", least=0, most=arguments.MANY)
         arguments.choice(norm, name="PatchDiscriminator.norm", allowed=NORMS)
         self.least = 3 * 2**layers if layers else 1
         stack = _patches(in_channels, base, layers, norm) if layers else _pixels(in_channels, base, norm)

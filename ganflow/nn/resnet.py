@@ -62,8 +62,8 @@ class ResnetGenerator(nn.Module):
         self.in_channels = arguments.integer(in_channels, name="ResnetGenerator.in_channels")
         arguments.integer(out_channels, name="ResnetGenerator.out_channels")
         arguments.integer(base, name="ResnetGenerator.base")
-        arguments.integer(blocks, name="ResnetGenerator.blocks")
-        arguments.integer(downs, name="ResnetGenerator.downs", least=0)
+        arguments.integer(blocks, name="ResnetGenerator.blocks", most=arguments.MANY)
+        arguments.integer(downs, name="ResnetGenerator.downs", least=0, most=arguments.MANY)
         arguments.choice(norm, name="ResnetGenerator.norm", allowed=NORMS)
         rate = arguments.probability(dropout, name="ResnetGenerator.dropout")
         self.multiple = 2**downs

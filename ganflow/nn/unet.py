@@ -143,7 +143,7 @@ def _depth(size: object, downs: object) -> int:
     most = (common & -common).bit_length() - 1
     if downs is None:
         return _check_size(size, sides, most)
-    depth = arguments.integer(downs, name="UNetGenerator.downs")
+    depth = arguments.integer(downs, name="UNetGenerator.downs", most=arguments.MANY)
     if depth > most:
         raise GanflowError(
             f"UNetGenerator.downs = {depth} halves images of {sides[0]}×{sides[1]} more often than can be",
