@@ -65,8 +65,10 @@ def colour(index: int) -> Colour:
     """The colour of the network declared as number ``index``, from 0."""
     fill = HUES[index % len(HUES)]
     text = "#ffffff" if contrast(fill, "#ffffff") >= READABLE else "#15191e"
-    ink = Themed(_readable(fill, BAND.light, "#000000"), _readable(fill, CARD.dark, "#ffffff"))
-    tint = Themed(mix(fill, CARD.light, 0.88), mix(fill, CARD.dark, 0.78))
+    tint = Themed(_tint(fill, CARD.light, 88, QUIET.light), _tint(fill, CARD.dark, 78, QUIET.dark))
+    grounds = (PAGE, BAND, CARD, HATCH, tint)
+    ink = Themed(_readable(fill, [g.light for g in grounds], "#000000"),
+                 _readable(fill, [g.dark for g in grounds], "#ffffff"))  # fmt: skip
     return Colour(fill, text, ink, tint)
 
 
@@ -88,10 +90,16 @@ def linear(colour: str) -> Rgb:
     return r, g, b
 
 
-def _readable(colour: str, page: str, towards: str) -> str:
-    """``colour``, with as much of black or white as text on this page needs."""
-    shares = (step / 20 for step in range(21))
-    return next(found for share in shares if contrast(found := mix(colour, towards, share), page) >= READABLE)
+def _tint(fill: str, ground: str, percent: int, text: str) -> str:
+    """The ground with a touch of ``fill``, no more than leaves ``text`` readable."""
+    mixed = (mix(fill, ground, share / 100) for share in range(percent, 101))
+    return next(found for found in mixed if contrast(found, text) >= READABLE)
+
+
+def _readable(colour: str, grounds: Sequence[str], towards: str) -> str:
+    """``colour``, with as much of black or white as text on all these grounds needs."""
+    mixed = (mix(colour, towards, step / 20) for step in range(21))
+    return next(found for found in mixed if all(contrast(found, g) >= READABLE for g in grounds))
 
 
 def _luminance(colour: str) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ganflow.graph import Term, UpdatePlan
-from ganflow.pictures.draft import Draft
+from ganflow.pictures.draft import Draft, entries
 from ganflow.pictures.model import Arrow, Box
 from ganflow.views import root_text
 
@@ -39,20 +39,20 @@ def _loss(draft: Draft, update: UpdatePlan) -> None:
     found += [("term", f"{_weight(draft, t) or '1 ×'} {t.name}") for t in update.terms]
     network = update.networks[0] if update.networks else ""
     box = draft.add(Box(_loss_id(draft, update), "loss", "loss", update.name, network=network, details=tuple(found)))
-    if not draft.graph.nodes[update.loss].is_statement:
-        _own_parts(draft, update, box.id)
+    cut = set() if draft.graph.nodes[update.loss].is_statement else _own_parts(draft, update, box.id)
     for term in update.terms:
-        draft.connect(draft.source(term.node).id, box.id, label=_weight(draft, term))
+        draft.connect(draft.source(term.node).id, box.id, cut=term.node in cut, label=_weight(draft, term))
         if term.factor is not None:
             for state in _states(draft, term.factor):
                 draft.connect(draft.source(state).id, box.id)
 
 
-def _own_parts(draft: Draft, update: UpdatePlan, target: str) -> None:
-    """Sums and weights of the loss stand for themselves only here; its terms bring the arrows."""
-    before = dict(draft.arrows)
-    draft.read(update.loss, target, draft.root(update.loss))
-    draft.arrows = before
+def _own_parts(draft: Draft, update: UpdatePlan, target: str) -> set[str]:
+    """Sums and weights in the loss stand for themselves only here. Gives the terms that are cut."""
+    parts: list[str] = [update.loss]
+    found = {e.source for e in entries(draft.graph.nodes, update.loss, draft.root(update.loss), parts) if e.cut}
+    draft.boxes[target] = replace(draft.boxes[target], parts=tuple(dict.fromkeys(parts)))
+    return found
 
 
 def _weight(draft: Draft, term: Term) -> str:

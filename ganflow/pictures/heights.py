@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from ganflow.pictures.grid import Grid, Slot
 from ganflow.pictures.sizes import Size
 
-BEND = 6.0  # the height of a line that leads past
+BEND = 4.0  # the height of a line that leads past
 GAP = 18.0  # between boxes
 SWEEPS = 16
 
@@ -85,7 +85,7 @@ def _gaps(slots: Sequence[Slot], sizes: Mapping[str, Size]) -> list[float]:
 
 def gap(one: Slot, other: Slot, sizes: Mapping[str, Size]) -> float:
     """Between the middles of neighbours, at least."""
-    space = GAP if one.box and other.box else 10.0 if one.box or other.box else 8.0
+    space = GAP if one.box and other.box else 8.0 if one.box or other.box else 8.0
     return (height(one, sizes) + height(other, sizes)) / 2 + space
 
 

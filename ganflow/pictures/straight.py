@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ganflow.pictures.grid import Grid
+from ganflow.pictures.grid import Grid, Link, Slot
 from ganflow.pictures.heights import gap, height
 from ganflow.pictures.sizes import Size
 from ganflow.pictures.tracks import ports_of
@@ -31,18 +31,12 @@ def straightened(grid: Grid, sizes: Mapping[str, Size], heights: Mapping[str, fl
     return {slot: round(y, 1) for slot, y in found.items()}
 
 
-def _room(
-    grid: Grid, sizes: Mapping[str, Size], found: Mapping[str, float], bounds: Range
-) -> dict[str, tuple[float, float]]:
-    """Between which heights each slot may stand while all others stay."""
-    room = {}
-    for slots in grid.columns.values():
-        for i, slot in enumerate(slots):
-            half = height(slot, sizes) / 2
-            low = found[slots[i - 1].id] + gap(slots[i - 1], slot, sizes) if i else bounds[0] + half
-            high = found[slots[i + 1].id] - gap(slot, slots[i + 1], sizes) if i + 1 < len(slots) else bounds[1] - half
-            room[slot.id] = (low, max(low, high))
-    return room
+def _room(slots: Sequence[Slot], i: int, sizes: Mapping[str, Size], found: Mapping[str, float], bounds: Range) -> Range:
+    """Between which heights one slot of a column may stand while all others stay."""
+    slot, half = slots[i], height(slots[i], sizes) / 2
+    low = found[slots[i - 1].id] + gap(slots[i - 1], slot, sizes) if i else bounds[0] + half
+    high = found[slots[i + 1].id] - gap(slot, slots[i + 1], sizes) if i + 1 < len(slots) else bounds[1] - half
+    return low, max(low, high)
 
 
 def _chains(grid: Grid) -> list[list[str]]:
@@ -57,7 +51,8 @@ def _chains(grid: Grid) -> list[list[str]]:
 
 def _level(grid: Grid, sizes: Mapping[str, Size], found: dict[str, float], bounds: Range, chain: Sequence[str]) -> None:
     """One height for as long a run of bends as there is room for it."""
-    room = _room(grid, sizes, found, bounds)
+    room = {s.id: _room(slots, i, sizes, found, bounds) for slots in grid.columns.values()
+            for i, s in enumerate(slots) if s.id in chain}  # fmt: skip
     ports = ports_of(grid, sizes, found)
     start = 0
     while start < len(chain):
@@ -76,14 +71,15 @@ def _level(grid: Grid, sizes: Mapping[str, Size], found: dict[str, float], bound
 
 def _align(grid: Grid, sizes: Mapping[str, Size], found: dict[str, float], bounds: Range) -> None:
     """Boxes move level with where an arrow enters, one with gradient if possible, from the right to the left."""
+    leaving: dict[str, list[Link]] = {}
+    for link in sorted(grid.links, key=lambda e: (not e.arrow.grad, len(e.slots))):
+        leaving.setdefault(link.slots[0], []).append(link)
     for column in sorted(grid.columns, reverse=True):
-        for slot in grid.columns[column]:
-            ends = [link for link in grid.links if link.slots[0] == slot.id]
-            if slot.box is None or not ends:
-                continue
-            ports = ports_of(grid, sizes, found)
-            low, high = _room(grid, sizes, found, bounds)[slot.id]
-            for link in sorted(ends, key=lambda e: (not e.arrow.grad, len(e.slots))):
+        ports = ports_of(grid, sizes, found)
+        slots = grid.columns[column]
+        for i, slot in enumerate(slots):
+            low, high = _room(slots, i, sizes, found, bounds)
+            for link in leaving.get(slot.id, ()):
                 wanted = ports[link.slots[1], link.arrow]
                 if low <= wanted <= high and abs(wanted - found[slot.id]) <= FARTHEST:
                     found[slot.id] = wanted

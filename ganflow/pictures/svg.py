@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
-from ganflow.pictures.layout import BETWEEN, MARGIN, PAD, Frame, Label, Layout, Placed, Point, Wire, layout_of
+from ganflow.pictures.layout import MARGIN, PAD, Frame, Label, Layout, Placed, Point, Wire, layout_of
 from ganflow.pictures.legend import legend_of
 from ganflow.pictures.model import PILLS, SCISSORS, Box, Picture
 from ganflow.pictures.shapes import body, icon, lock, number, path, scissors, tip
@@ -104,7 +104,7 @@ def _head_line(picture: Picture, text: str, kind: str, x: float, y: float, size:
 
 def _below(layout: Layout, width: float) -> tuple[list[str], float]:
     """Legend, what was pruned, what it costs; and the height of all."""
-    y = layout.bottom - BETWEEN + 16
+    y = layout.bottom + 16
     legend, y = legend_of(layout.picture, MARGIN, y, width - MARGIN)
     parts = list(legend)
     longest = max(20, int((width - 2 * MARGIN) / text_width("x", 11)))

@@ -54,7 +54,7 @@ def ports_of(grid: Grid, sizes: Mapping[str, Size], heights: Mapping[str, float]
             found[slot, link.arrow] = heights[slot]
         entering.setdefault(link.slots[-1], {})[link.arrow] = heights[link.slots[-2]]
     for slot, arrows in entering.items():
-        half = sizes[slot].height / 2 - 7
+        half = sizes[slot].height / 2 - 6
         low, high = heights[slot] - half, heights[slot] + half
         order = sorted(arrows, key=lambda a: arrows[a])
         wanted = [min(max(arrows[a], low), high) for a in order]
