@@ -117,12 +117,8 @@ def test_every_node_that_is_used_is_somewhere(program: str) -> None:
     graph = graph_of(program)
     shown = {part for box in picture_of(graph).boxes.values() for part in box.parts}
     for there, phase in lanes_of(graph):
-        roots = [a.node for a in phase.evaluations if not _is_beta(there, a.node)]
-        assert {n for n in ancestors(there.nodes, roots) if there.nodes[n].kind not in TEXT_ONLY} <= shown
-
-
-def _is_beta(graph: StepGraph, node: str) -> bool:
-    return node in {a.beta for a in graph.averages} and graph.nodes[node].host
+        used = ancestors(there.nodes, [a.node for a in phase.evaluations])
+        assert {n for n in used if there.nodes[n].kind not in TEXT_ONLY} <= shown
 
 
 @EVERY_PROGRAM

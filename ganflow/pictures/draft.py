@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from ganflow.graph import LEAVES, Evaluate, Node, Phase, Reuse, StepGraph
+from ganflow.pictures.boxes import leaf_box, reused_box, statement_box
 from ganflow.pictures.model import Arrow, Box, Moment
-from ganflow.pictures.words import call_title, details, leaf_kind, mode_of, reuse_words, sentence, skeleton
+from ganflow.pictures.words import reuse_words, sentence
 
 Costs = Mapping[tuple[str, str], tuple[str, str]]
 
@@ -67,43 +68,24 @@ class Draft:
         found = self.boxes.get(self.key(node))
         if found is None and node in self.made and self.graph.nodes[node].kind not in LEAVES:
             return self.reuse(Reuse(node, ""))
-        return found or self.leaf(self.graph.nodes[node])
-
-    def leaf(self, n: Node) -> Box:
-        network = n.networks[0] if n.networks else ""
-        title = f"{n.target}.{n.path}" if n.kind == "parameter" else n.name or n.target or n.text or n.id
-        box = Box(self.key(n.id), leaf_kind(n), title, network=network, node=n.id, parts=(n.id,))
-        return self.add(replace(box, details=details(self.graph, n)))
+        return found or self.add(leaf_box(self.graph, self.graph.nodes[node], self.key(node)))
 
     def reuse(self, action: Reuse) -> Box:
-        n = self.graph.nodes[action.node]
-        origin = self.made.get(n.id, "")
+        """The value of an earlier lane, and the arrow from there."""
+        box = self.add(reused_box(self.graph, action, self.key(action.node)))
         words = reuse_words(action)
-        network = n.networks[0] if n.networks else ""
-        note = f"before step {', '.join(action.stale)}" if action.stale else "reused"
-        box = self.add(Box(self.key(n.id), "reused", n.name or n.text or n.id, "", note + " with graph" * action.graph,
-                           "graph" if action.graph else "no-grad", network, n.id, (n.id,),
-                           details=(*details(self.graph, n), ("reused", words))))  # fmt: skip
-        if origin:
-            self.reuses.append(Arrow(origin, box.id, grad=action.graph, label=words))
+        if action.node in self.made:
+            self.reuses.append(Arrow(self.made[action.node], box.id, grad=action.graph, label=words))
         self.tell(f"{box.title} is {words}", box.id)
         return box
 
     def evaluate(self, action: Evaluate) -> None:
-        n = self.graph.nodes[action.node]
-        shape, cost = self.costs.get((self.phase.name, n.id), ("", ""))
-        mode = mode_of(n, action)
-        extra = details(self.graph, n, action, shape=shape, cost=cost)
-        is_call = n.kind in ("call", "unroll") or bool(n.kind == "op" and n.networks)
-        networks = n.networks or _unrolled(self.graph, n)
-        kind = "call" if is_call else "draw" if n.kind == "draw" else "op"
-        text = call_title(n) if is_call else n.name or n.target if kind == "draw" else skeleton(self.graph, n)
-        box = Box(self.key(n.id), kind, text, _below(n), cost, mode,  # type: ignore[arg-type]
-                  networks[0] if is_call and networks else "", n.id, (), shape, extra)  # fmt: skip
-        self.add(box)
-        self.read(n.id, box.id, action)
-        self.made[n.id] = box.id
-        self.tell(sentence(self.graph, n, action), box.id, arrows=self.into(box.id))
+        """A statement, and arrows from what it reads."""
+        shape, cost = self.costs.get((self.phase.name, action.node), ("", ""))
+        box = self.add(statement_box(self.graph, action, self.key(action.node), shape=shape, cost=cost))
+        self.read(action.node, box.id, action)
+        self.made[action.node] = box.id
+        self.tell(sentence(self.graph, self.graph.nodes[action.node], action), box.id, arrows=self.into(box.id))
 
     def read(self, node: str, target: str, action: Evaluate | None) -> None:
         """Arrows into ``target`` from everything that the text of ``node`` reads."""
@@ -142,13 +124,3 @@ def _entries(
         else:
             parts.append(source)
             yield from _entries(nodes, source, action, parts, here or n.kind == "detach")
-
-
-def _below(n: Node) -> str:
-    """The second line of a box."""
-    return "" if n.kind == "draw" else n.text.split(" on ")[0] if n.kind == "unroll" else n.name
-
-
-def _unrolled(graph: StepGraph, n: Node) -> tuple[str, ...]:
-    """A call of an unrolled network reads the weights of the network that was unrolled."""
-    return graph.nodes[n.inputs[0]].networks if n.kind == "call" and n.inputs else ()

@@ -12,7 +12,7 @@ from ganflow.pictures.model import PILLS, Box
 EM = 0.605  # of the widest common fixed-width fonts, in units of their size
 CALL, NAME, SMALL, LABEL, HEAD = 15, 11.5, 10.5, 10, 15  # sizes of letters
 PORT = 14  # between arrows that enter one box
-_LONGEST = {"call": 18, "op": 20, "after": 20, "step": 24, "test": 24}
+_LONGEST = {"call": 18, "op": 21, "after": 20, "step": 24, "test": 24}
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ def _below(layout: Layout, width: float) -> tuple[list[str], float]:
     for text in layout.picture.pruned:
         for line in wrapped(f"pruned {text}", longest):
             y += 16
-            parts.append(_text(line, MARGIN, y, 11, "quiet gone"))
+            parts.append(_text(line, MARGIN, y, 11, "quiet"))
     for text in layout.picture.footer:
         for line in wrapped(text, longest):
             y += 16

@@ -27,7 +27,6 @@ _SHAPES: Rules = (
     (".pic .bold", {"font-weight": "700"}),
     (".pic .shape", {"fill": QUIET}),
     (".pic .weight", {"font-weight": "600"}),
-    (".pic .gone", {"fill": QUIET, "text-decoration": "line-through"}),
     (".line", {"fill": "none", "stroke": EDGE, "stroke-width": "1.3"}),
     (".tip", {"fill": EDGE, "stroke": "none"}),
     (".grad .line", {"stroke": FLOW, "stroke-width": "1.9"}),

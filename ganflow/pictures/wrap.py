@@ -8,7 +8,7 @@ from __future__ import annotations
 from ganflow.pictures.model import Lane
 
 
-def head_lines(lane: Lane, *, longest: int = 22) -> list[tuple[str, str]]:
+def head_lines(lane: Lane, *, longest: int = 24) -> list[tuple[str, str]]:
     """What stands in a lane's head: text, and what kind of line it is."""
     found = [(line, "head") for line in wrapped(lane.title, 15)]
     for word, networks in (("trains", lane.trains), ("freezes", lane.freezes)):
