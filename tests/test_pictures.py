@@ -29,6 +29,7 @@ from ganflow.pictures.build import picture_of
 from ganflow.pictures.layout import Layout, Wire, layout_of
 from ganflow.pictures.model import Picture
 from ganflow.pictures.sizes import LABEL, rows_of, text_width
+from ganflow.pictures.tracks import Net, assigned
 from ganflow.pictures.wrap import wrapped
 from ganflow.scheduler import schedule
 from ganflow.views import without
@@ -282,6 +283,13 @@ def test_lines_do_not_run_in_one_another() -> None:
                     level = y0 == y1 and v0 == v1 and abs(y0 - v0) < 2 and min(x1, u1) - max(x0, u0) > 4
                     upright = x0 == x1 and u0 == u1 and abs(x0 - u0) < 2 and min(y1, v1) - max(y0, v0) > 4
                     assert not level and not upright, (program, source, other)
+
+
+def test_a_line_that_goes_on_at_the_height_where_another_ends_turns_before_it() -> None:
+    found = assigned([Net("down", 0.0, (50.0,)), Net("further", 50.0, (100.0,))])
+    assert found.track["further"] < found.track["down"] and found.count == 2
+    assert assigned([Net("above", 0.0, (40.0,)), Net("below", 60.0, (100.0,))]).count == 1, "they do not meet"
+    assert assigned([Net("straight", 0.0, (0.0,))]).count == 0
 
 
 def _same_value(one: str, other: str) -> bool:

@@ -74,10 +74,10 @@ def tracks_of(grid: Grid, heights: Mapping[str, float], ports: Ports) -> dict[in
     nets: dict[int, list[Net]] = {}
     for source, reached in ends.items():
         nets.setdefault(column[source], []).append(Net(source, heights[source], tuple(reached)))
-    return {c: _assigned(found) for c, found in nets.items()}
+    return {c: assigned(found) for c, found in nets.items()}
 
 
-def _assigned(nets: Sequence[Net]) -> Tracks:
+def assigned(nets: Sequence[Net]) -> Tracks:
     """Straight nets need no track; the others are put in the order that costs least, by moving one at a time."""
     turning = [n for n in nets if any(abs(e - n.start) > 0.5 for e in n.ends)]
     cost = {(a.source, b.source): _cost(a, b) for a in turning for b in turning if a is not b}
