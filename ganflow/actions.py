@@ -73,7 +73,8 @@ def _uses(c: Context, decision: Decision, name: str) -> list[tuple[Decision, Mod
     found = []
     for later in c.from_here(decision):
         if later is decision or (made is not None and later.instances.get(name) is made):
-            found += [(later, m) for m in later.stage.members if name in m.graph and name in m.slice]
+            wants = [m for m in later.stage.members if name in (m.graph if later is decision else m.carrying)]
+            found += [(later, m) for m in wants if name in m.slice]  # the graph of a cone is used where it is made
     return found
 
 

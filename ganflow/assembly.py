@@ -56,8 +56,9 @@ def _evaluator(step: Any, found: Mapping[str, nn.Module]) -> Callable[..., Any]:
 
     def evaluate(source: Source, random: SeededRandom) -> Callable[..., Any]:
         random.device = step.device
+        draw = step.randomness.draw if step.device.type == "meta" else random.draw  # nothing draws on that device
         space = ops(step, step.graph, keep=False) | dict(found)
-        space |= {"draw": random.draw, "states": step.states, "schedules": build.schedules(step.experiment, step.graph)}
+        space |= {"draw": draw, "states": step.states, "schedules": build.schedules(step.experiment, step.graph)}
         run = compile_function(step.graph, source, space, "values")
         return lambda batch: run(batch, Counters(batch_size=len(next(iter(batch.values())))))
 

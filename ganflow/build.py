@@ -14,6 +14,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gin
@@ -103,6 +104,8 @@ def network(
                 code="type",
             )  # fmt: skip
         kind = declared.init or getattr(module, "default_init", "none")
+        if declared.load is not None and not Path(declared.load).is_file():  # said by `check` as well
+            raise _no_weights(name, declared.load, declared.where["load"])
         if torch.device(device).type != "meta":
             init_weights(module, kind, generator=torch.Generator().manual_seed(site_seed(seed, f"weights/{name}")))
             if declared.load is not None:
@@ -117,10 +120,6 @@ def load_weights(module: nn.Module, name: str, path: str, where: Location) -> No
         if isinstance(found, dict) and isinstance(found.get("networks"), dict):
             found = found["networks"][name]
         module.load_state_dict(found)
-    except FileNotFoundError:
-        raise GanflowError(
-            f"network {name}: no such weights file: {path}", location=where, code="missing-file"
-        ) from None
     except Exception as error:
         reason = f"it has no network {name}" if isinstance(error, KeyError) else str(error).strip().split("\n")[0]
         raise GanflowError(
@@ -134,6 +133,12 @@ def _prepared(module: nn.Module, declared: Network) -> nn.Module:
     if not declared.trainable:
         module.requires_grad_(False)
     return module
+
+
+def _no_weights(name: str, path: str, where: Location) -> GanflowError:
+    hint = "a file is seen from the working directory" if not Path(path).is_absolute() else ""
+    message = f"network {name}: no such weights file: {path}"
+    return GanflowError(message, location=where, code="missing-file", hint=hint)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from ganflow.experiment import Diagnostic, Experiment
 from ganflow.games import check_games
 from ganflow.graph import Node, StepGraph, UpdatePlan, ancestors, in_order
 from ganflow.habits import check_habits
+from ganflow.judges import check_judges
 from ganflow.modes import Modes, modes_of
 from ganflow.paths import cut_path
 from ganflow.penalties import check_gradients, check_interpolation
@@ -38,6 +39,7 @@ def check_graph(graph: StepGraph, experiment: Experiment) -> list[Diagnostic]:
     found += [*_orphans(graph, experiment), *check_gradients(graph)]
     if not any(f.level == "error" for f in found):
         found += [*check_habits(graph, experiment, modes), *check_games(graph, experiment, modes)]
+        found += check_judges(graph, experiment, modes)
         found += [*check_domains(graph, experiment), *check_interpolation(graph), *_weightless(graph, experiment)]
     return found
 

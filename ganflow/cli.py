@@ -15,7 +15,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -200,13 +200,40 @@ def check(
 
         found = probe_of(experiment)
         print(f"{found}\n")
-        findings = (*findings, *found.findings)
+        findings = (*findings, *(f for f in found.findings if f not in findings))
     for finding in findings:
         print(finding)
     counts = {level: sum(f.level == level for f in findings) for level in ("error", "warning", "note")}
     print(", ".join(f"{n} {level}{'s' * (n != 1)}" for level, n in counts.items()))
     if counts["error"] or (strict and counts["warning"]):
         raise typer.Exit(2)
+
+
+@command
+def diff(
+    a: Annotated[Path, typer.Argument(help="A gin file or a run's directory.", metavar="A")],
+    b: Annotated[Path, typer.Argument(help="What is compared with it.", metavar="B")],
+    set_: Annotated[
+        list[str], typer.Option("--set", metavar="NAME=VALUE", help="Override a binding of B; may be repeated.")
+    ] = [],  # noqa: B006
+    format_: Annotated[Literal["text", "json"], typer.Option("--format", help="text is for people.")] = "text",
+    shapes: Annotated[bool, typer.Option("--shapes/--no-shapes", help="Compare parameters and FLOPs too.")] = True,
+) -> None:
+    """Say how experiment B differs from A: networks, values, terms, schedule, numbers, and what follows of it.
+
+    Exit status: 0 they are the same but for names of definitions, 1 they differ, 2 the input is wrong.
+    """
+    from ganflow.diff import compare, to_json
+    from ganflow.sides import print_comparison, side
+
+    comparison = compare(side(a, shapes=shapes), side(b, overrides=set_, shapes=shapes))
+    labels = str(a), ", ".join([str(b), *set_])
+    if format_ == "json":
+        print(to_json(comparison, labels=labels))
+    else:
+        print_comparison(comparison, labels=labels)
+    if not comparison.same:
+        raise typer.Exit(1)
 
 
 @command

@@ -71,7 +71,7 @@ def Trainer(data=None, steps=None, epochs=None, batch_size=1, seed=0, device="au
 
 @dataclass(frozen=True)
 class linear_decay:  # noqa: N801
-    """A learning rate that is constant, then falls linearly to 0.
+    """A learning rate that is constant, then falls linearly to 0, and stays there.
 
         Adam.lr = @linear_decay()
         linear_decay.start = 2e-4
@@ -98,7 +98,7 @@ class linear_decay:  # noqa: N801
 
     def __call__(self, counters: Any) -> float:
         done = getattr(counters, self.unit)
-        return self.start * (1.0 - max(0, done - self.constant + 1) / (self.decay + 1))
+        return self.start * max(0.0, 1.0 - max(0, done - self.constant + 1) / (self.decay + 1))
 
 
 DECLARATIONS = (Network, Update, State, Schedule, Trainer, adv)

@@ -28,6 +28,7 @@ from ganflow.printing import BEFORE_BACKWARD
 from ganflow.running import compile_step
 from ganflow.scheduler import plan
 from ganflow.step import TrainStep, namespace
+from ganflow.traits import Traits
 
 _UNTRACEABLE = ("meta tensor", "'Meta' backend", "meta device", "data-dependent", "FakeTensor")
 
@@ -51,6 +52,7 @@ class Cost:
         parameters: network -> number of parameters.
         notes: what could not be measured, and why.
         errors: shapes that do not fit.
+        traits: what the values showed of themselves.
     """
 
     values: Mapping[tuple[str, str], Value] = field(default_factory=dict)
@@ -59,6 +61,7 @@ class Cost:
     parameters: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[Diagnostic, ...] = ()
     errors: tuple[Diagnostic, ...] = ()
+    traits: Traits = field(default_factory=Traits)
 
     @property
     def total(self) -> int:
@@ -94,13 +97,15 @@ def measure(
     try:
         step = TrainStep(experiment, [batch], networks=networks, random=MetaRandom(), device="meta")
         parameters = {n: sum(p.numel() for p in m.parameters()) for n, m in step.networks.items()}
-        values, updates = _run(step, graph, textbook=False)
-        _, textbook = _run(step, graph, textbook=True)
+        values, updates, traits = _run(step, graph, textbook=False)
+        _, textbook, _ = _run(step, graph, textbook=True)
     except GanflowError as error:
         finding = finding_of(error)
         known = {"notes": (finding,)} if finding.level == "note" else {"errors": (finding,)}
         return Cost(parameters=parameters, **known)  # type: ignore[arg-type]
-    return Cost(values, updates, sum(textbook.values()), parameters)
+    for name, value in batch.items():
+        traits.see(name, value)
+    return Cost(values, updates, sum(textbook.values()), parameters, traits=traits)
 
 
 def finding_of(error: GanflowError) -> Diagnostic:
@@ -114,8 +119,11 @@ def finding_of(error: GanflowError) -> Diagnostic:
     return Diagnostic("error", code, error.message, error.location, error.hint)
 
 
-def _run(step: TrainStep, graph: StepGraph, *, textbook: bool) -> tuple[dict[tuple[str, str], Value], dict[str, int]]:
+def _run(
+    step: TrainStep, graph: StepGraph, *, textbook: bool
+) -> tuple[dict[tuple[str, str], Value], dict[str, int], Traits]:
     values: dict[tuple[str, str], Value] = {}
+    traits = Traits()
     updates: dict[str, int] = {u.name: 0 for u in graph.updates}
     counter = Flops()
     owners = _owners(graph)
@@ -128,6 +136,7 @@ def _run(step: TrainStep, graph: StepGraph, *, textbook: bool) -> tuple[dict[tup
         updates[update] += spent
         if node not in ("backward", BEFORE_BACKWARD):
             values[phase, node] = Value(shape_of(value), spent)
+            traits.see(node, value)
 
     space = namespace(step, graph) | {
         "observe": observe, "optimizers": {k: _Clears(o) for k, o in step.optimizers.items()},
@@ -138,7 +147,7 @@ def _run(step: TrainStep, graph: StepGraph, *, textbook: bool) -> tuple[dict[tup
         run(step._next_batch(first=True), step.counters, False)
     for parameter in (p for network in step.networks.values() for p in network.parameters()):
         parameter.grad = None
-    return values, updates
+    return values, updates, traits
 
 
 def _owners(graph: StepGraph) -> dict[tuple[str, str], str]:

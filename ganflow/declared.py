@@ -13,6 +13,7 @@ from ganflow.errors import did_you_mean
 from ganflow.experiment import Diagnostic, Experiment, Network, Text, Update
 from ganflow.parsing import parse
 
+TAU = 0.1  # betas below it: published averages keep more, published target networks take less
 REFRESH = ("draws", "batch", "*")
 
 
@@ -28,6 +29,39 @@ def check_declared(experiment: Experiment) -> list[Diagnostic]:
         found += _derived(experiment, network)
         found += _buffers(experiment, network)
     return found
+
+
+def check_followers(experiment: Experiment) -> Iterator[Diagnostic]:
+    """What is legal and hardly meant of averages and states: warning[ema], warning[never-changes]."""
+    for state in experiment.states.values():
+        if state.next is None and isinstance(state.init, (int, float)):
+            yield Diagnostic(
+                "warning", "never-changes", f"state {state.name} has no next value, so it stays {state.init}",
+                state.location, f"bind {state.name}/State.next; a value that stays is a definition",
+            )  # fmt: skip
+    yield from _betas(experiment)
+
+
+def _betas(experiment: Experiment) -> Iterator[Diagnostic]:
+    """Most likely the share of the new weights (tau) rather than of the old ones."""
+    for network in experiment.networks.values():
+        beta = network.ema_beta
+        place = network.where.get("ema_beta", network.location)
+        if network.ema_of is None or isinstance(beta, bool) or not isinstance(beta, (int, float)):
+            continue
+        if 0 < beta <= TAU:
+            yield Diagnostic(
+                "warning", "ema",
+                f"{network.name} keeps {beta:g} of itself and takes {1 - beta:g} of {network.ema_of} in every "
+                "iteration: that is hardly an average", place,
+                f"beta is the share that is kept; for a soft update with tau = {beta:g}: "
+                f"{network.name}/Network.ema_beta = {round(1 - beta, 6):g}",
+            )  # fmt: skip
+        elif beta == 1:
+            yield Diagnostic(
+                "warning", "ema", f"{network.name} keeps all of itself, so it never follows {network.ema_of}", place,
+                f"beta is the share that is kept, such as {network.name}/Network.ema_beta = 0.999",
+            )  # fmt: skip
 
 
 def _error(code: str, message: str, place: object, hint: str = "") -> Diagnostic:
@@ -98,17 +132,30 @@ def _fresh(experiment: Experiment, update: Update) -> Iterator[Diagnostic]:
 
 def _derived(experiment: Experiment, network: Network) -> Iterator[Diagnostic]:
     for parameter in ("ema_of", "unroll_of"):
-        source = getattr(network, parameter)
-        if source is not None and source not in experiment.networks:
+        given = getattr(network, parameter)
+        if given is not None and given not in experiment.networks:
             yield _error(
-                "unknown-name", f"`{network.name}/Network.{parameter}` is {source!r}, which is not a network",
+                "unknown-name", f"`{network.name}/Network.{parameter}` is {given!r}, which is not a network",
                 network.where.get(parameter, network.location),
-                did_you_mean(str(source), experiment.networks) or f"networks: {', '.join(experiment.networks)}",
+                did_you_mean(str(given), experiment.networks) or f"networks: {', '.join(experiment.networks)}",
             )  # fmt: skip
+    source = experiment.networks.get(network.ema_of or "")
+    if source is not None and source.derived:
+        yield _error(
+            "ema", f"network {network.name} follows {source.name}, which has no weights of its own",
+            network.where.get("ema_of", network.location),
+            f"{source.name} is made of {source.ema_of or source.unroll_of}: follow that",
+        )  # fmt: skip
     if network.ema_of is not None and network.ema_beta is None:
         yield _error(
             "ema", f"network {network.name} follows {network.ema_of} but has no ema_beta", network.location,
             f"bind one: {network.name}/Network.ema_beta = 0.999",
+        )  # fmt: skip
+    beta = network.ema_beta
+    if isinstance(beta, (int, float)) and not isinstance(beta, bool) and not 0 <= beta <= 1:
+        yield _error(
+            "ema", f"`{network.name}/Network.ema_beta` is {beta!r}; it takes a number from 0 to 1",
+            network.where.get("ema_beta", network.location), "the share that the average keeps, such as 0.999",
         )  # fmt: skip
     if network.ema_buffers not in ("copy", "average"):
         yield _error(

@@ -81,7 +81,7 @@ def outputs(graph: StepGraph, read: list[Node], experiment: Experiment) -> dict[
     nodes, seen = graph.nodes, dict[tuple[str, int], list[str]]()
     for node in read:
         if node.kind == "call":
-            for k, part in enumerate(_parts(nodes, node)):
+            for k, part in enumerate(shown_parts(nodes, node)):
                 seen.setdefault((node.target, k), []).append(part)
     found: dict[str, set[str]] = {}
     for (judge, _), shown in seen.items():
@@ -98,7 +98,7 @@ def _judges(graph: StepGraph, judge: str, maker: str) -> bool:
     return bool(trained) and not any(maker in networks for networks in trained)
 
 
-def _parts(nodes: Mapping[str, Node], node: Node) -> list[str]:
+def shown_parts(nodes: Mapping[str, Node], node: Node) -> list[str]:
     """What a judge is shown: its arguments, a `cat` taken apart."""
     parts: list[str] = []
     for i in node.inputs:

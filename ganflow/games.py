@@ -34,7 +34,7 @@ class Pull:
         judge: the network that is called; ``call`` its node, ``by`` the node that says what is wanted.
         kind: ``target`` (towards a number), ``side`` (towards being called real, 1, or fake, 0), ``linear`` or
             ``slope``: smaller, without a floor or with one.
-        sign: -1 where it is subtracted.
+        sign: -1 where it is subtracted; ``outer``: of the term alone, not of what is subtracted inside it.
     """
 
     judge: str
@@ -43,8 +43,12 @@ class Pull:
     kind: str
     value: float = 0.0
     sign: int = 1
+    outer: int = 1
 
     def same(self, other: Pull) -> bool:
+        """Towards the same end: away from being called real is towards being called fake."""
+        if self.kind == other.kind == "side":
+            return (self.sign == other.sign) == (self.value == other.value)
         return (self.kind, self.value, self.sign) == (other.kind, other.value, other.sign)
 
     def opposite(self, other: Pull) -> bool:
@@ -66,7 +70,7 @@ def pulls(nodes: Mapping[str, Node], root: str, experiment: Experiment) -> list[
         seen.add(way)
         node = nodes[way.node]
         if node.kind == "call":
-            found[Pull(node.target, node.id, way.by or node.id, way.kind, way.value, way.sign)] = None
+            found[Pull(node.target, node.id, way.by or node.id, way.kind, way.value, way.sign, way.outer)] = None
         elif not node.host:
             stack += reversed(list(_ways(nodes, experiment, node, way)))
     return list(found)
@@ -81,6 +85,7 @@ class _Way:
     kind: str
     value: float = 0.0
     by: str = ""
+    outer: int = 1
 
 
 def _ways(nodes: Mapping[str, Node], experiment: Experiment, node: Node, way: _Way) -> Iterator[_Way]:
@@ -154,9 +159,9 @@ def _adversarial(nodes: Mapping[str, Node], experiment: Experiment, node: Node, 
     linear = node.target in ("gan", "adv_d", "adv_g") and mode_of(nodes, experiment, node) == "wgan"
     for pred, kind, value in wanted:
         if pred is not None and linear:
-            yield _Way(pred, -sign if value else sign, "linear", by=node.id)
+            yield _Way(pred, -sign if value else sign, "linear", by=node.id, outer=sign)
         elif pred is not None:
-            yield _Way(pred, sign, kind, value, node.id)
+            yield _Way(pred, sign, kind, value, node.id, sign)
 
 
 # -- the checks ---------------------------------------------------------------------------------------------
@@ -173,7 +178,7 @@ class _Side:
 
 def check_games(graph: StepGraph, experiment: Experiment, modes: Mapping[str, Modes]) -> Iterator[Diagnostic]:
     """Two updates that want the same of one prediction, or opposite things of one network."""
-    structure = Structure({n: _plain(graph.nodes, v) for n, v in graph.nodes.items()})
+    structure = Structure({n: plain(graph.nodes, v) for n, v in graph.nodes.items()})
     found: dict[tuple[str, int, str, float, int], _Side] = {}
     for u in graph.updates:
         for p in (p for p in pulls(graph.nodes, u.loss, experiment) if p.call in modes[u.name].carrying):
@@ -193,7 +198,9 @@ def check_games(graph: StepGraph, experiment: Experiment, modes: Mapping[str, Mo
     yield from slow_critics(graph, experiment)
 
 
-def _plain(nodes: Mapping[str, Node], node: Node) -> Node:
+def plain(nodes: Mapping[str, Node], node: Node) -> Node:
+    """A node that reads values without detach and pool around them, which change no meaning."""
+
     def through(name: str) -> str:
         n = nodes[name]
         return through(n.inputs[0]) if n.kind == "detach" or (n.stateful and n.target == "pool") else name

@@ -20,6 +20,7 @@ from ganflow.errors import GanflowError
 from ganflow.gradcut import cut
 from ganflow.graph import StepGraph, Term
 from ganflow.printing import BEFORE_BACKWARD
+from ganflow.traits import Traits
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Recorder:
         cuts: (update, term, network) -> the node inside which the gradient stops, and the module if it is known, for
             those in ``trace``.
         lost: where modules say that they cut; see ``gradcut.watched``.
+        traits: what the values showed of themselves; ``lows``: the smallest number of each field.
     """
 
     def __init__(
@@ -63,14 +65,18 @@ class Recorder:
         self.terms = {t.node for u in graph.updates for t in u.terms}
         self.values: dict[str, Any] = {}
         self.seen: Counter[str] = Counter()
+        self.traits = Traits()
+        self.lows: dict[str, float] = {}
 
     def observe(self, phase: str, node: str, value: Any) -> None:
         """What generated code calls."""
         if node == BEFORE_BACKWARD:
             self.before_backward(phase, value)
-        elif node in self.terms or self.trace:
-            self.values[node] = value
-            self.losers[node] = self.lost[0] if self.lost else ""
+        else:
+            self.traits.see(node, value)
+            if node in self.terms or self.trace:
+                self.values[node] = value
+                self.losers[node] = self.lost[0] if self.lost else ""
         self.lost.clear()
 
     def before_backward(self, update: str, loss: Any) -> None:

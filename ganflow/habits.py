@@ -1,7 +1,7 @@
 """Warnings and notes about schedules and texts: legal, and often not what was meant.
 
 for finding in check_habits(graph, modes):
-    print(finding)      # warning[lazy-gain], warning[stale-repeat], note[same-text], note[host-sync]
+    print(finding)      # warning[lazy-gain], warning[stale-repeat], warning[same-argument], note[same-text], ...
 """
 
 from __future__ import annotations
@@ -13,16 +13,23 @@ from ganflow.graph import StepGraph, UpdatePlan
 from ganflow.modes import Modes
 from ganflow.nodes import Node, ancestors, constant, in_order
 
+# What an op gives of a value and itself.
+BETWEEN = {
+    "l1": "0", "mse": "0", "-": "0", "/": "1", "minimum": "that value", "maximum": "that value", "lerp": "that value",
+}  # fmt: skip
+
 
 def check_habits(graph: StepGraph, experiment: Experiment, modes: Mapping[str, Modes]) -> Iterator[Diagnostic]:
     """Every finding, in the order of the updates."""
     for update in graph.updates:
         yield from _lazy(graph, experiment, update)
         yield from _repeat(graph.nodes, experiment, update, modes[update.name])
+        yield from _same_argument(graph.nodes, modes[update.name])
     for group in graph.groups:
         slices = dict.fromkeys(n for u in group for n in modes[u.name].slice)
         yield from _same_text(graph.nodes, group, list(slices))
     yield from _host_sync(graph)
+    yield from _never_changes(graph, experiment)
 
 
 # -- lazy regularisation ------------------------------------------------------------------------------------
@@ -157,6 +164,41 @@ def _same_text(nodes: Mapping[str, Node], group: tuple[UpdatePlan, ...], read: l
             f"(the other one: {first.location})", second.location,
             f"names share, text does not: give it a name, `value = '{second.text}'`, unless two evaluations are meant",
         )  # fmt: skip
+
+
+def _same_argument(nodes: Mapping[str, Node], modes: Modes) -> Iterator[Diagnostic]:
+    """A comparison or a choice between a value and itself."""
+
+    def bare(name: str) -> str:
+        return bare(nodes[name].inputs[0]) if nodes[name].kind == "detach" else name
+
+    for node in (nodes[n] for n in modes.slice if nodes[n].kind == "op" and len(nodes[n].inputs) >= 2):
+        first, second = node.inputs[:2]
+        if nodes[first].host or node.target not in BETWEEN:
+            continue
+        if first == second or (node.target in ("l1", "mse") and bare(first) == bare(second)):
+            yield Diagnostic(
+                "warning", "same-argument",
+                f"`{node.text}` takes `{nodes[first].name or nodes[first].text}` twice, so it is "
+                f"{BETWEEN[node.target]}", node.location,
+                "one of the two is meant to be another value",
+            )  # fmt: skip
+
+
+def _never_changes(graph: StepGraph, experiment: Experiment) -> Iterator[Diagnostic]:
+    """A period without a counter is none; an update that is switched off altogether is an ablation."""
+    nodes = graph.nodes
+    for name, node in ((c.name, c.node) for c in graph.conditions):
+        value, period = constant(nodes, node), any(nodes[n].target == "%" for n in ancestors(nodes, [node]))
+        if value is not None and (period or not value):
+            declared = experiment.updates.get(name) or experiment.states[name]
+            text = declared.when.source if declared.when is not None else nodes[node].text
+            yield Diagnostic(
+                "warning" if period else "note", "never-changes",
+                f"`{text}` has the same value in every iteration, so {name} "
+                f"{'always' if value else 'never'} runs", declared.where.get("when", declared.location),
+                "a period reads a counter: step % 5 == 0, or every = 5" if period else "",
+            )  # fmt: skip
 
 
 def _host_sync(graph: StepGraph) -> Iterator[Diagnostic]:

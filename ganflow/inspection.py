@@ -21,10 +21,12 @@ from ganflow.experiment import Diagnostic, Experiment
 from ganflow.graph import StepGraph
 from ganflow.modules import check_modules, meta_networks
 from ganflow.pictures import render
+from ganflow.rates import check_rates
 from ganflow.scheduler import build
-from ganflow.settings import settings_of
+from ganflow.settings import Settings, settings_of
 from ganflow.sharing import check_parts, shared_tensors
 from ganflow.step import Counters
+from ganflow.traits import check_traits
 from ganflow.unused import unused
 from ganflow.validation import check_values
 
@@ -64,17 +66,18 @@ def inspect(experiment: Experiment, *, shapes: bool = True) -> Inspection:
     Raises:
         GanflowError: what makes a step graph impossible, such as an unknown name.
     """
-    check_values(experiment, settings_of(experiment))
+    settings = settings_of(experiment)
+    check_values(experiment, settings)
     graph = build(experiment)
-    check_optimizers(experiment, graph)
+    rates = check_optimizers(experiment, graph, settings)
     networks, notes = _built(experiment, graph) if shapes else (None, [])
     if networks is not None and (shared := _shared(graph, networks)):
         graph = build(experiment, shared=shared)
-    found, cost = [*graph.diagnostics, *notes], Cost(notes=tuple(notes))
+    found, cost = [*graph.diagnostics, *rates, *notes], Cost(notes=tuple(notes))
     if networks is not None and not _errors(found):
         found += check_modules(experiment, graph, networks)
         cost = cost if _errors(found) else measure(experiment, graph, networks=networks)
-    found += [*cost.errors, *unused(experiment)]
+    found += [*cost.errors, *check_traits(graph, experiment, cost.traits), *unused(experiment)]
     order = ("error", "warning", "note")
     return Inspection(graph, cost, tuple(sorted(found, key=lambda f: order.index(f.level))))
 
@@ -104,13 +107,16 @@ def _errors(findings: Iterable[Diagnostic]) -> bool:
     return any(f.level == "error" for f in findings)
 
 
-def check_optimizers(experiment: Experiment, graph: StepGraph) -> None:
+def check_optimizers(experiment: Experiment, graph: StepGraph, settings: Settings) -> list[Diagnostic]:
     """Make each on a parameter of no size: ``Adam.lr = 'fast'`` is found without building a network."""
+    found: list[Diagnostic] = []
     for name, update in {key: u for u in graph.updates for key in u.steps}.items():
         declared = (experiment.updates[update.name] if update.own_optimizer else experiment.networks[name]).optimizer
         if declared is not None:
             parameter = torch.nn.Parameter(torch.empty(0, device="meta"))
-            optimizer(experiment, declared, name, [parameter], Counters())
+            _, changing = optimizer(experiment, declared, name, [parameter], Counters())
+            found += check_rates(name, declared, changing, settings)
+    return found
 
 
 def refuse(findings: Sequence[Diagnostic], *, strict: bool = False) -> None:

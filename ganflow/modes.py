@@ -7,8 +7,8 @@ modes.cone            # nodes that need a local graph for a `grad(y, x)` only
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 
 from ganflow.graph import NOT_DIFFERENTIABLE, Edge, Mode, Node, Unroll, in_order
 
@@ -22,7 +22,8 @@ class Modes:
         slice: what its loss is made of, and the states committed after it, in order of evaluation.
         roots: its loss and the next values of those states.
         needs: a trained parameter is upstream; ``carrying``: and the loss is downstream.
-        cone: on a path of a ``grad(y, x)``; ``leaves``: each such x that has no graph of its own.
+        paths: for each ``grad(y, x)`` what lies on its way from x to y.
+        leaves: each such x that has no graph of its own.
     """
 
     trained: frozenset[str]
@@ -30,8 +31,13 @@ class Modes:
     roots: tuple[str, ...]
     needs: frozenset[str]
     live: frozenset[str]
-    cone: frozenset[str]
+    paths: Mapping[str, frozenset[str]]
     leaves: frozenset[str]
+
+    @property
+    def cone(self) -> frozenset[str]:
+        """Whatever is on a path of a ``grad(y, x)``."""
+        return frozenset().union(*self.paths.values())
 
     @property
     def carrying(self) -> frozenset[str]:
@@ -60,11 +66,20 @@ def modes_of(nodes: Mapping[str, Node], losses: Iterable[str], trained: Set[str]
     order = tuple(in_order(nodes, roots))
     needs = _needs(nodes, order, trained)
     live = _live(nodes, losses)
-    paths = {nodes[n].inputs[1]: grad_path(nodes, order, n) for n in order if nodes[n].kind == "grad"}
-    leaves = {x for x in paths if not (x in needs and x in live) and nodes[x].kind != "parameter"}
-    leaves -= {x for x in leaves if any(x in path for other, path in paths.items() if other != x)}
-    cone = frozenset().union(*paths.values()) if paths else frozenset()
-    return Modes(frozenset(trained), order, roots, needs, live, cone, frozenset(leaves))
+    paths = {n: frozenset(grad_path(nodes, order, n)) for n in order if nodes[n].kind == "grad"}
+    ends = {n: nodes[n].inputs[1] for n in paths}
+    leaves = {x for x in ends.values() if not (x in needs and x in live) and nodes[x].kind != "parameter"}
+    leaves -= {x for x in leaves if any(x in paths[n] for n in paths if ends[n] != x)}
+    return Modes(frozenset(trained), order, roots, needs, live, paths, frozenset(leaves))
+
+
+def together(nodes: Mapping[str, Node], members: Sequence[Modes]) -> tuple[Modes, ...]:
+    """The modes of updates that share their evaluation: an x is a leaf for all of them or for none."""
+    ends = {n: nodes[n].inputs[1] for m in members for n in m.paths}
+    kept = {x for m in members for n, x in ends.items() if n in m.paths and x not in m.leaves}
+    kept |= {x for x in ends.values() for m in members if x in m.carrying}
+    kept |= {x for x in ends.values() for m in members for n in m.paths if ends[n] != x and x in m.paths[n]}
+    return tuple(replace(m, leaves=m.leaves - kept) for m in members)
 
 
 def passes_gradient(node: Node, position: int) -> bool:

@@ -9,6 +9,7 @@ The networks lie on the meta device: nothing is allocated and nothing is compute
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ from ganflow.errors import GanflowError, did_you_mean
 from ganflow.experiment import Diagnostic, Experiment
 from ganflow.games import unbounded_critics
 from ganflow.graph import StepGraph
+from ganflow.inside import check_inside
 from ganflow.modes import grad_path
 from ganflow.nodes import Node, in_order
 from ganflow.sharing import check_owners, check_parts
@@ -49,7 +51,8 @@ def check_modules(experiment: Experiment, graph: StepGraph, networks: Networks) 
             found += _parameter(experiment, networks, node)
         elif node.kind == "grad":
             found += _batch_norm(experiment, graph, networks, order, node)
-    return [*_owners(experiment, graph, networks), *found, *_critics(experiment, graph, networks)]
+    found += [*_critics(experiment, graph, networks), *check_inside(experiment, graph, networks)]
+    return [*_owners(experiment, graph, networks), *found]
 
 
 # -- calls --------------------------------------------------------------------------------------------------
@@ -102,9 +105,15 @@ def _parameter(experiment: Experiment, networks: Networks, node: Node) -> Iterat
     module = _module(experiment, networks, node.target)
     names = [] if module is None else [n for n, _ in module.named_parameters()]
     if module is not None and node.path not in names:
-        hint = did_you_mean(node.path, names) or f"its parameters: {', '.join(names[:8]) or 'none'}"
-        message = f"`{node.target}` has no parameter `{node.path}`"
+        known = [_as_written(n) for n in names]
+        hint = did_you_mean(_as_written(node.path), known) or f"its parameters: {', '.join(known[:8]) or 'none'}"
+        message = f"`{node.target}` has no parameter `{_as_written(node.path)}`"
         yield Diagnostic("error", "unknown-part", message, node.location, hint)
+
+
+def _as_written(path: str) -> str:
+    """``layers.0.weight`` as expressions have it: ``layers[0].weight``."""
+    return re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", path)
 
 
 def _unknown(node: Node, module: nn.Module | None, owner: str, part: str) -> Diagnostic:

@@ -51,7 +51,7 @@ def meaning(name: str, experiment: Experiment, *, at: Location, called: bool = F
         return found[0]
     if len(found) > 1:
         raise GanflowError(
-            f"`{name}` is both a {' and a '.join(found)}", location=at,
+            f"`{name}` is both a {' and a '.join(found)}".replace(" a op", " an op"), location=at,
             hint="a name means one thing: rename the definition", code="name-clash",
         )  # fmt: skip
     if experiment.fields is None and not called:

@@ -157,8 +157,8 @@ def literal(value: object) -> E.Expr:
 
 
 def _dotted(found: E.Expr, path: str) -> E.Expr:
-    for attr in path.split(".") if path else ():
-        found = E.Attribute(found, attr)
+    for part in path.split(".") if path else ():
+        found = E.Index(found, E.Const(int(part))) if part.isdigit() else E.Attribute(found, part)
     return found
 
 

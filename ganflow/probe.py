@@ -34,10 +34,12 @@ from ganflow.gradients import Recorder
 from ganflow.graph import StepGraph
 from ganflow.keeping import kept
 from ganflow.matrix import LEGEND, Measured, Row
+from ganflow.ranges import check_ranges, smallest
 from ganflow.reach import host_tests
 from ganflow.running import Counters, compile_function, compile_step
 from ganflow.scheduler import plan
 from ganflow.step import TrainStep, namespace
+from ganflow.traits import check_traits
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,9 @@ def probe(step: TrainStep) -> Probe:
     starved = {(r.update, r.term, n) for r in rows for n, c in r.cells.items() if c.wrong == "starved"}
     again = {"forced": measured.forced, "skipped": measured.skipped}
     cuts = measure(step, trace=starved, **again).recorder.cuts if starved else {}
-    found = tuple(findings(measured, rows, cuts))
+    seen = measured.recorder
+    found = (*findings(measured, rows, cuts), *check_traits(step.graph, step.experiment, seen.traits),
+             *check_ranges(step.graph, seen.traits, seen.lows))  # fmt: skip
     return Probe(step.counters.step, tuple(step.networks), rows, tuple(measured.dead()), found)
 
 
@@ -148,6 +152,9 @@ def measure(
         space = namespace(step) | {"observe": recorder.observe, "fetch": fetch}
         compile_step(graph, generate(graph, observe=True), space)(batch(), counters, False)
         recorder.values.clear()  # and the graphs behind them
+    for name, value in given.items():
+        recorder.traits.see(name, value)
+    recorder.lows = smallest(given)
     locations = {n: step.experiment.networks[n].location for n in step.networks}
     return Measured(graph, step.networks, step.parameters, recorder, taken, locations, forced, skipped)
 

@@ -237,10 +237,12 @@ class Reader:
         )
 
     def network_path(self, tree: E.Expr, scope: Scope) -> tuple[NetworkName | None, str]:
-        """``G.decoder.conv`` -> (G, 'decoder.conv')."""
+        """``G.decoder.conv`` -> (G, 'decoder.conv'); ``G.layers[0].weight`` -> (G, 'layers.0.weight')."""
         path: list[str] = []
-        while isinstance(tree, E.Attribute):
-            path.insert(0, tree.attr)
+        while isinstance(tree, (E.Attribute, E.Index)):
+            if isinstance(tree, E.Index) and _place(tree) is None:
+                return None, ""
+            path.insert(0, tree.attr if isinstance(tree, E.Attribute) else str(_place(tree)))
             tree = tree.value
         base: object = None
         if isinstance(tree, E.Name):
@@ -373,3 +375,9 @@ class Reader:
                 hint="a template that calls templates grows quickly; give the repeated part a definition",
             )  # fmt: skip
         return self.nodes.setdefault(node.id, node).id
+
+
+def _place(tree: E.Index) -> int | None:
+    """Of a module in a list of them: the 0 of ``G.layers[0]``."""
+    index = tree.index.value if isinstance(tree.index, E.Const) else None
+    return index if isinstance(index, int) and not isinstance(index, bool) else None

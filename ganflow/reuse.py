@@ -21,7 +21,12 @@ MAX_LATE = 6  # 64 ways through an iteration
 
 @dataclass(frozen=True)
 class Instance:
-    """One evaluation of a node, in the decision ``made_in``; ``fresh``: made because something was refreshed."""
+    """One evaluation of a node, in the decision ``made_in``.
+
+    Args:
+        fresh: made because something was refreshed.
+        local: its graph, if it has one, is that of an inner derivative and ends there.
+    """
 
     serial: int
     node: str
@@ -30,6 +35,7 @@ class Instance:
     inputs: Mapping[str, int]
     guard: Guard
     fresh: bool = False
+    local: bool = False
 
 
 @dataclass(frozen=True)
@@ -152,7 +158,7 @@ def _decide(
     guards = guards_of(nodes, members)
     carrying: frozenset[str] = frozenset().union(*(m.carrying for m in members))
     first = _first(stage, statements, guards, carrying, cache)
-    again = _Again(nodes, networks, statements, inputs, cache).closed(first, carrying)
+    again = _Again(nodes, networks, statements, inputs, cache, _cones(members)).closed(first, carrying)
     wanted = _wanted(nodes, members, again)
     evaluate = tuple(n for n in statements if n in again and n in wanted)
     reuse = tuple(n for n in statements if n not in again and n in wanted)
@@ -175,20 +181,30 @@ def _make(
     followed = before is not None and any(cache.made[i].fresh and before.inputs.get(i) != read[i] for i in inputs)
     versions = {n: cache.version(n) for n in networks}
     fresh = node in stage.refresh.anew or followed
-    cache.made[node] = Instance(cache.serial, node, index, versions, read, guard, fresh)
+    local = any(node in m.cone - m.leaves or node in m.paths for m in stage.members)
+    cache.made[node] = Instance(cache.serial, node, index, versions, read, guard, fresh, local)
 
 
 def _first(
     stage: Stage, statements: Sequence[str], guards: Mapping[str, Guard], carrying: frozenset[str], cache: _Cache
 ) -> set[str]:
     """What is evaluated whatever else is: refreshed, missing, or without the graph that is needed."""
-    cone = frozenset[str]().union(*(m.cone - m.leaves for m in stage.members))
     again = set(stage.refresh.anew) & set(statements)
     again |= {s for s in statements if s not in cache.made or not _implied(cache.made[s].guard, guards.get(s, ()))}
-    again |= {s for s in statements if s in cache.made and s in carrying and cache.made[s].serial in cache.carried}
+    cached = [s for s in statements if s in cache.made and s in carrying]
+    again |= {s for s in cached if cache.made[s].local or cache.made[s].serial in cache.carried}
     if any(u.microbatches > 1 for u in stage.updates):  # a graph of the whole batch cannot be differentiated in parts
         again |= carrying & set(statements)
-    return again | {s for s in statements if s in cone and s not in carrying}  # a cone builds a graph of its own
+    return again
+
+
+def _cones(members: Sequence[Modes]) -> dict[str, frozenset[str]]:
+    """For each ``grad(y, x)`` what is evaluated with it, because its graph is its own."""
+    found: dict[str, frozenset[str]] = {}
+    for m in members:
+        for grad, path in m.paths.items():
+            found[grad] = found.get(grad, frozenset()) | (path - m.leaves - m.carrying)
+    return found
 
 
 @dataclass(frozen=True)
@@ -200,6 +216,7 @@ class _Again:
     statements: Sequence[str]
     inputs: Mapping[str, list[str]]
     cache: _Cache
+    cones: Mapping[str, frozenset[str]]
 
     def closed(self, first: set[str], carrying: frozenset[str]) -> set[str]:
         """The smallest set around ``first`` that is closed under the snapshot rule."""
@@ -211,6 +228,8 @@ class _Again:
             for s in self.statements:
                 if s not in again and (self.follows(s, again) or self.moved(s, live)):
                     again.add(s)
+            for grad in again & self.cones.keys():
+                again |= self.cones[grad].intersection(self.statements)
             again.update(self.mixed(live, again))
             changed = len(again) > before
         return again

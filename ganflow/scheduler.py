@@ -17,7 +17,7 @@ from itertools import product
 from ganflow.actions import Context, evaluate, update_plan
 from ganflow.checks import check_graph, raise_first_error
 from ganflow.declare import declare
-from ganflow.declared import check_declared
+from ganflow.declared import check_declared, check_followers
 from ganflow.experiment import Experiment
 from ganflow.freeing import freed
 from ganflow.graph import Action, Arm, Commit, Leaf, Phase, Reuse, StepGraph
@@ -43,7 +43,8 @@ def build(experiment: Experiment, *, shared: Mapping[str, tuple[str, ...]] | Non
     """Like :func:`schedule`, with errors that a check found as ``graph.diagnostics`` instead of raised."""
     raise_first_error(check_declared(experiment))
     graph = plan(declare(experiment, shared))
-    return replace(graph, diagnostics=(*experiment.diagnostics, *check_graph(graph, experiment)))
+    found = (*experiment.diagnostics, *check_followers(experiment), *check_graph(graph, experiment))
+    return replace(graph, diagnostics=found)
 
 
 def plan(graph: StepGraph, active: Mapping[str, bool] | None = None) -> StepGraph:
@@ -82,8 +83,9 @@ def _sequence(c: Context, start: list[Decision]) -> tuple[Phase, ...]:
 def _phase(c: Context, decision: Decision) -> Phase:
     stage = decision.stage
     actions: list[Action] = []
-    leaves = {x for m in stage.members for x in m.leaves}
     evaluated, reused = set(decision.evaluate), set(decision.reuse)
+    leaves = {c.nodes[g].inputs[1] for m in stage.members for g in m.paths if g in evaluated}
+    leaves &= {x for m in stage.members for x in m.leaves}
     for name in slice_of(stage.members):
         if name in evaluated:
             actions.append(evaluate(c, decision, name))

@@ -15,7 +15,7 @@ from typing import Literal
 
 from ganflow.declare import state_condition
 from ganflow.graph import Average, Node, StatePlan, StepGraph, UpdatePlan, statement_inputs
-from ganflow.modes import Modes, modes_of
+from ganflow.modes import Modes, modes_of, together
 
 StageKind = Literal["update", "when", "average", "states"]
 
@@ -119,7 +119,7 @@ def unit_stage(graph: StepGraph, unit: Unit, known: Mapping[str, bool], run: int
         also = [a.beta for a in unit.averages] or [s.next for s in states]
         modes = modes_of(graph.nodes, (), frozenset(), also)
         return Stage(unit.kind, (modes,), states=states, averages=unit.averages)
-    members = tuple(_member(graph, u, states) for u in active)
+    members = together(graph.nodes, [_member(graph, u, states) for u in active])
     names = {n for u in active for n in (u.fresh if run == 1 else u.repeat_fresh)}
     refresh = refresh_of(graph.nodes, graph.names, slice_of(members), names)
     return Stage("update", members, active, states, refresh=refresh, run=run, number=unit.number + run - 1)

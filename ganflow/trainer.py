@@ -10,7 +10,7 @@ import contextlib
 import io
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from ganflow.data.loader import Batches, loader
 from ganflow.data.progress import say
 from ganflow.display import Display, clock, display
 from ganflow.errors import GanflowError
-from ganflow.experiment import Experiment, Text, gin_text
+from ganflow.experiment import Diagnostic, Experiment, Text, gin_text
 from ganflow.files import write_whole
 from ganflow.graph import edges
 from ganflow.inspection import Inspection, inspect, refuse
@@ -105,7 +105,7 @@ class Trainer:
         step, batches = prepare(self.experiment, data, settings, networks=self.given_networks, device=device)
         validation = Validation(step, data, settings)
         validation.rehearse()
-        found = self.probe(step, settings)
+        found = self.probe(step, settings, said=inspection.findings)
         rundir.create(
             self.run_dir, config=gin_text(self.experiment), plan=inspection.plan + "\n", source=step.source.text,
             environment=rundir.environment(device=str(device), imports=self.experiment.imports),
@@ -119,7 +119,7 @@ class Trainer:
             shown.say(f"{self.run_dir}: {total} iterations on {device}; {many}")
             return Loop(self.run_dir, settings, step, batches, validation, logs, shown, total, found).run()
 
-    def probe(self, step: TrainStep, settings: Settings) -> Probe | None:
+    def probe(self, step: TrainStep, settings: Settings, *, said: Sequence[Diagnostic] = ()) -> Probe | None:
         """The gradient probe; its errors refuse the run."""
         if not settings.probe:
             return None
@@ -129,7 +129,7 @@ class Trainer:
             return None
         refuse_gradients(found)
         refuse(found.findings, strict=self.strict)
-        for finding in found.findings:
+        for finding in (f for f in found.findings if f not in said):
             say(str(finding))
         return found
 

@@ -9,6 +9,7 @@ Unrolled GANs: Metz et al. 2017, arXiv:1611.02163.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -28,27 +29,45 @@ class Unrolled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return functional_call(self._network, {**self._weights, **self._buffers}, args, kwargs)
 
-    def __getattr__(self, path: str) -> Any:
-        if path.startswith("_"):
-            raise AttributeError(path)
-        caller = _Method(self._network, path)
-        weights = {f"network.{k}": v for k, v in {**self._weights, **self._buffers}.items()}
-        return lambda *args, **kwargs: functional_call(caller, weights, args, kwargs)
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return _Part(self, attrgetter(name))
 
     def detach(self) -> Unrolled:
         """The same, with no gradient to what its weights are made of."""
         return Unrolled(self._network, {k: v.detach() for k, v in self._weights.items()}, self._buffers)
 
 
-class _Method(nn.Module):
-    """An entry point as a module of its own, which is what ``functional_call`` takes."""
+class _Part:
+    """An entry point or a part of a network with other weights, on the way to its call."""
 
-    def __init__(self, network: nn.Module, path: str) -> None:
+    def __init__(self, network: Unrolled, find: Callable[[Any], Any]) -> None:
+        self._network, self._find = network, find
+
+    def __getattr__(self, name: str) -> _Part:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return _Part(self._network, lambda network: getattr(self._find(network), name))
+
+    def __getitem__(self, place: int) -> _Part:
+        return _Part(self._network, lambda network: self._find(network)[place])
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        n = self._network
+        weights = {f"network.{k}": v for k, v in {**n._weights, **n._buffers}.items()}
+        return functional_call(_Method(n._network, self._find), weights, args, kwargs)
+
+
+class _Method(nn.Module):
+    """A part as a module of its own, which is what ``functional_call`` takes."""
+
+    def __init__(self, network: nn.Module, find: Callable[[Any], Any]) -> None:
         super().__init__()
-        self.network, self.path = network, path
+        self.network, self.find = network, find
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return getattr(self.network, self.path)(*args, **kwargs)
+        return self.find(self.network)(*args, **kwargs)
 
 
 def unrolled(

@@ -3,13 +3,15 @@
     verify(graph)                 # raises AssertionError, and says which rule which phase breaks
 
 It walks every way through the iteration and keeps only what execution would have: which values are there, with or
-without a graph, at which version of the networks they were made of.
+without a graph, at which version of the networks they were made of. These rules are its own. A plan that breaks none
+of them has to be, besides, the one that follows from what the graph declares: the language leaves no choice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from ganflow.graph import (
     Evaluate,
@@ -26,7 +28,8 @@ from ganflow.graph import (
     read_networks,
     statement_inputs,
 )
-from ganflow.modes import Modes, carries, modes_of
+from ganflow.modes import Modes, carries, modes_of, passes_gradient
+from ganflow.scheduler import plan
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,10 @@ class _Now:
     values: dict[str, _Value] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
     differentiated: set[str] = field(default_factory=set)  # values whose graph a backward pass has freed
+    reaching: frozenset[str] = frozenset()  # values from which gradient could reach a weight; always the same
 
     def copy(self) -> _Now:
-        return _Now(dict(self.values), dict(self.versions), set(self.differentiated))
+        return _Now(dict(self.values), dict(self.versions), set(self.differentiated), self.reaching)
 
 
 def verify(graph: StepGraph) -> None:
@@ -58,9 +62,17 @@ def verify(graph: StepGraph) -> None:
     """
     _check_nodes(graph)
     used: dict[tuple[str, tuple[str, ...]], bool] = {}
-    _walk(graph, graph.phases, _Now(), used)
+    _walk(graph, graph.phases, _Now(reaching=_reaching_weights(graph)), used)
     for (name, updates), was_used in used.items():
         assert was_used, f"the graph of {name} is kept for {', '.join(updates)}, which never uses it"
+    _check_declared(graph)
+
+
+def _check_declared(graph: StepGraph) -> None:
+    planned = plan(graph, graph.active).phases
+    pairs = zip_longest(graph.phases, planned)
+    where = next((f"{(a or b).name}" for a, b in pairs if a != b and (a or b)), "")
+    assert graph.phases == planned, f"{where} is not what the graph declares"
 
 
 def _check_nodes(graph: StepGraph) -> None:
@@ -90,13 +102,14 @@ def _walk(graph: StepGraph, phases: Sequence[Phase], now: _Now, used: dict[tuple
 
 def _phase(graph: StepGraph, phase: Phase, now: _Now, used: dict[tuple[str, tuple[str, ...]], bool]) -> None:
     inside = f"in {phase.name}"
+    modes = _modes(graph, phase)
     for action in phase.actions:
         match action:
             case Evaluate():
-                _evaluate(graph, action, phase, now, used)
+                _evaluate(graph, action, phase, modes, now, used)
             case Reuse(node=node, graph=with_graph, stale=stale):
                 assert node in now.values, f"{inside} {node} is reused but not there"
-                _check_reuse(graph.nodes, node, with_graph, stale, phase, now, used)
+                _check_reuse(graph, node, with_graph, stale, phase, modes, now, used)
             case Leaf(node=node):
                 assert node in now.values or not graph.nodes[node].is_statement, f"{inside} a leaf is made of nothing"
             case Free(nodes=nodes):
@@ -114,18 +127,19 @@ def _phase(graph: StepGraph, phase: Phase, now: _Now, used: dict[tuple[str, tupl
 
 
 def _evaluate(
-    graph: StepGraph, action: Evaluate, phase: Phase, now: _Now, used: dict[tuple[str, tuple[str, ...]], bool]
-) -> None:
+    graph: StepGraph, action: Evaluate, phase: Phase, modes: Sequence[Modes], now: _Now,
+    used: dict[tuple[str, tuple[str, ...]], bool],
+) -> None:  # fmt: skip
     node = graph.nodes[action.node]
     _check_read(graph.nodes, node.id, now, f"in {phase.name}", own=False)
     for reader, position in (*action.cut, *action.cone):
         source = graph.nodes[reader].inputs[position]
         here = {(e.reader, e.position) for e in edges(graph.nodes, node.id)}
         assert (reader, position) in here, f"in {phase.name} {node.id} cuts {source}, which does not enter it"
-    modes = _modes(graph.nodes, phase)
     for edge in edges(graph.nodes, node.id):
         if edge.source in now.values and any(carries(m, graph.nodes, edge) for m in modes):
             _check_passes(graph.nodes, edge.source, now, f"in {phase.name}")
+    _check_gradient(graph, action, [*modes, *_kept_for(graph, action)], now.reaching, f"in {phase.name} {node.id}")
     if not node.is_statement:
         return
     versions = {n: now.versions.get(n, 0) for n in read_networks(graph.nodes, node.id)}
@@ -139,9 +153,45 @@ def _evaluate(
         used.setdefault((node.id, action.kept_for), False)
 
 
+def _kept_for(graph: StepGraph, action: Evaluate) -> list[Modes]:
+    updates = [u for g in graph.groups for u in g if u.name in action.kept_for]
+    return [modes_of(graph.nodes, [u.loss], frozenset(u.moves)) for u in updates]
+
+
+def _check_gradient(
+    graph: StepGraph, action: Evaluate, users: Sequence[Modes], reaching: frozenset[str], what: str
+) -> None:
+    """Gradient enters a value where an update sends it, and nowhere else; weights get it that are trained."""
+    if not action.graph:
+        assert not action.freezes and not action.cut, f"{what} has no graph to cut or freeze"
+        return
+    nodes = graph.nodes
+    node = nodes[action.node]
+    users = [m for m in users if node.id in m.graph]
+    assert users or node.networks, f"{what} has a graph, and no update sends gradient through it"
+    named = {nodes[nodes[g].inputs[1]].target for m in users for g in m.paths}  # of which a `grad` names parameters
+    trained = {n for m in users if node.id in m.carrying for n in m.trained}
+    if not node.frozen and not named & set(node.networks):
+        frozen = set(node.networks) - trained
+        assert set(action.freezes) == frozen, f"{what} freezes {list(action.freezes)}, not {sorted(frozen)}"
+    for edge in edges(nodes, node.id):
+        reader = nodes[edge.reader]
+        sent = any(carries(m, nodes, edge) for m in users)
+        inner = any({edge.reader, edge.source} <= m.cone for m in users) or reader.kind == "grad"
+        cut = (edge.reader, edge.position) in action.cut
+        assert not (cut and sent), f"{what} cuts {edge.source}, through which gradient has to pass"
+        if passes_gradient(reader, edge.position) and edge.source in reaching and not inner:
+            assert cut or sent, f"{what} lets gradient into {edge.source}, where no update sends it"
+
+
+def _reaching_weights(graph: StepGraph) -> frozenset[str]:
+    """Values from which gradient could reach a weight that may be trained."""
+    return modes_of(graph.nodes, graph.nodes, {n for n, p in graph.plans.items() if p.trainable}).needs
+
+
 def _check_reuse(
-    nodes: Mapping[str, Node], node: str, with_graph: bool, stale: tuple[str, ...], phase: Phase, now: _Now,
-    used: dict[tuple[str, tuple[str, ...]], bool],
+    graph: StepGraph, node: str, with_graph: bool, stale: tuple[str, ...], phase: Phase, modes: Sequence[Modes],
+    now: _Now, used: dict[tuple[str, tuple[str, ...]], bool],
 ) -> None:  # fmt: skip
     value = now.values[node]
     moved = tuple(sorted(n for n, v in value.versions.items() if now.versions.get(n, 0) != v))
@@ -149,8 +199,8 @@ def _check_reuse(
     if with_graph:
         assert value.graph, f"in {phase.name} {node} is reused with a graph that it does not have"
         assert node not in now.differentiated, f"in {phase.name} the graph of {node} is gone"
-        upstream = ancestors(nodes, [node])  # the graph of a value is that of all it is made of
-        passed = {n for m in _modes(nodes, phase) for a in upstream & m.carrying for n in nodes[a].networks}
+        upstream = ancestors(graph.nodes, [node])  # the graph of a value is that of all it is made of
+        passed = {n for m in modes for a in upstream & m.carrying for n in graph.nodes[a].networks}
         through = sorted(passed & set(moved))
         assert not through, f"in {phase.name} gradient passes {node}, whose networks {through} have stepped"
         for key in used:
@@ -189,8 +239,12 @@ def _backward(graph: StepGraph, update: UpdatePlan, phase: Phase, now: _Now) -> 
     assert ancestors(graph.nodes, [update.loss]), inside
 
 
-def _modes(nodes: Mapping[str, Node], phase: Phase) -> list[Modes]:
-    return [modes_of(nodes, [u.loss], frozenset(u.moves)) for u in phase.updates]
+def _modes(graph: StepGraph, phase: Phase) -> list[Modes]:
+    """Of its updates, and of what it evaluates besides: next values, averages' betas, predicates."""
+    besides = [c.node for c in phase.commits] + [a.beta for a in graph.averages if a.network in phase.averages]
+    besides += [c.node for c in graph.conditions if c.name in phase.asks]
+    members = [modes_of(graph.nodes, [u.loss], frozenset(u.moves)) for u in phase.updates]
+    return [*members, modes_of(graph.nodes, (), frozenset(), besides)]
 
 
 def _check_passes(nodes: Mapping[str, Node], name: str, now: _Now, inside: str) -> None:

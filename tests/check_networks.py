@@ -33,6 +33,32 @@ class Head(nn.Module):
 
 
 @register
+class Listed(nn.Module):
+    """N×6 -> N×1; its first layers are in a plain list, so torch does not know them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers, self.last = [nn.Linear(6, 6), nn.Linear(6, 6)], nn.Linear(6, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = torch.relu(layer(x))
+        return self.last(x)
+
+
+@register
+class Probable(nn.Module):
+    """N×3×H×W -> N×1×H×W, probabilities."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 1, 3, padding=1), nn.Sigmoid())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+@register
 class Measured(nn.Module):
     """N×6 -> N×1; looks at a value while it is built, which the meta device does not have."""
 

@@ -34,7 +34,7 @@ class Part:
     """A place in the text."""
 
     key: str
-    kind: str  # const, counter, state, field, draw, call, op
+    kind: str  # const, counter, state, field, draw, call, op, grad
     target: Any = None
     inputs: tuple[str, ...] = ()
     owner: str = ""
@@ -42,7 +42,7 @@ class Part:
 
     @property
     def passes(self) -> bool:
-        return self.kind in ("call", "op") and self.target not in NO_GRADIENT
+        return self.kind in ("call", "op", "grad") and self.target not in NO_GRADIENT
 
 
 @dataclass
@@ -52,6 +52,7 @@ class Made:
     inputs: tuple[int, ...]
     version: int
     states: Mapping[str, Any]  # as they were read
+    spent: bool = False  # its graph has served, or was that of an inner derivative
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,8 @@ class Naive:
                 return self.add(owner, "op", op, (self.read(a, owner), self.read(b, owner)))
             case E.Call(function=E.Name(id="randn"), args=args):
                 return self.add(owner, "draw", tuple(a.value for a in args))  # type: ignore[attr-defined]
+            case E.Call(function=E.Name(id="grad"), args=(y, x)):
+                return self.add(owner, "grad", "grad", (self.read(y, owner), self.read(x, owner)))
             case E.Call(function=E.Call(args=(E.Name(id=network),)), args=args):
                 return self.add(owner, "call", network, tuple(self.read(a, owner) for a in args), frozen=True)
             case E.Call(function=E.Name(id=name), args=args):
@@ -168,9 +171,10 @@ class Naive:
         return needs & live
 
     def remembered(self, key: str) -> bool:
-        """Names share; of unnamed text only draws and calls are worth remembering. A state is read where it stands."""
+        """Names share; of unnamed text draws, calls and gradients. A state is read where it stands."""
         p = self.parts[key]
-        return p.kind in ("draw", "call") or (p.kind == "op" and key in self.names.values() and not self.host(key))
+        named = p.kind == "op" and key in self.names.values()
+        return p.kind in ("draw", "call", "grad") or (named and not self.host(key))
 
     def feeds(self, p: Part) -> list[str]:
         """What of the memory this value reads, through unnamed text."""
@@ -201,16 +205,19 @@ class Naive:
     def evaluate(self, roots: Sequence[str], carrying: set[str]) -> None:
         """Bring the memory to what these roots are worth now: the snapshot rule."""
         keys = [k for k in self.order(roots) if self.remembered(k)]
-        now = self.outdated(keys, {self.parts[k].target for k in carrying if self.parts[k].kind == "call"})
+        now = self.outdated(keys, carrying)
+        inner = self.inside(now)
         for key in (k for k in keys if k in now):
             p = self.parts[key]
             self.serial += 1
             with torch.no_grad():
-                value = self.compute(p, self.look)
-            self.memory[key] = Made(value, self.serial, self.serials(p), self.version(p), dict(self.states))
+                value = self.compute(p, self.look).detach()
+            spent = key in inner or p.kind == "grad"
+            self.memory[key] = Made(value, self.serial, self.serials(p), self.version(p), dict(self.states), spent)
 
-    def outdated(self, keys: list[str], live: set[str]) -> set[str]:
-        now = {k for k in keys if k not in self.memory}
+    def outdated(self, keys: list[str], carrying: set[str]) -> set[str]:
+        now = {k for k in keys if k not in self.memory or (k in carrying and self.memory[k].spent)}
+        live = {self.parts[k].target for k in carrying if self.parts[k].kind == "call"}
         before = -1
         while len(now) > before:
             before = len(now)
@@ -219,11 +226,20 @@ class Naive:
                 follows = any(i in now for i in self.feeds(p)) or made.inputs != self.serials(p)
                 if follows or (p.kind == "call" and p.target in live and made.version != self.version(p)):
                     now.add(key)
+            now |= {k for k in self.inside(now) - carrying if self.remembered(k)}
             for network in self.networks.keys() - live:
                 calls = [k for k in keys if self.parts[k].kind == "call" and self.parts[k].target == network]
                 if now & set(calls):
                     now |= {k for k in calls if k not in now and self.memory[k].version != self.versions[network]}
         return now
+
+    def inside(self, keys: Iterable[str]) -> set[str]:
+        """What the gradients among these differentiate, which has a graph of its own there."""
+        found: set[str] = set()
+        for p in (self.parts[k] for k in keys if self.parts[k].kind == "grad"):
+            y, x = p.inputs
+            found |= self.between(y, x) - {x}
+        return found
 
     def version(self, p: Part) -> int:
         return self.versions[p.target] if p.kind == "call" else 0
@@ -247,9 +263,42 @@ class Naive:
                 return self.batch[p.target]
             case "draw":
                 return self.random.draw(p.target[0], "randn", *p.target[1])
-            case "call":
-                return self.networks[p.target](*inputs)
-        return OPS[p.target](*inputs)
+            case "grad":
+                return self.gradient(p, value)
+        return self.apply(p, inputs)
+
+    def apply(self, p: Part, inputs: Sequence[Any]) -> Any:
+        if p.kind == "call" and p.frozen:
+            weights = {k: v.detach() for k, v in self.networks[p.target].named_parameters()}
+            return torch.func.functional_call(self.networks[p.target], weights, tuple(inputs))
+        return self.networks[p.target](*inputs) if p.kind == "call" else OPS[p.target](*inputs)
+
+    def gradient(self, p: Part, value: Callable[[str], Any]) -> Any:
+        """dy/dx of a ``grad(y, x)``: all that lies between is made again, from an x that is a leaf or has a graph."""
+        y, x = p.inputs
+        between = self.between(y, x)
+        start = value(x)
+        made = {x: start if start.requires_grad else start.detach().requires_grad_()}
+
+        def again(key: str) -> Any:
+            if key not in made and key not in between:
+                return value(key)
+            if key not in made:
+                q = self.parts[key]
+                made[key] = self.gradient(q, again) if q.kind == "grad" else self.apply(q, [again(i) for i in q.inputs])
+            return made[key]
+
+        with torch.enable_grad():
+            return torch.autograd.grad(again(y).sum(), made[x], create_graph=True)[0]
+
+    def between(self, y: str, x: str) -> set[str]:
+        """What y is made of that is made of x, gradient passing all the way."""
+        below = {x}
+        for key in self.order([y]):
+            p = self.parts[key]
+            if p.passes and any(i in below for i in p.inputs):
+                below.add(key)
+        return below
 
     def with_graph(self, root: str, carrying: set[str]) -> Any:
         """The value again, with a graph; a state inside it reads as it did when the value was made."""
@@ -261,14 +310,10 @@ class Naive:
             if key not in carrying and key in self.memory:
                 return self.memory[key].value
             if key not in done:
-                inputs = [value(i, states) for i in p.inputs]
                 if p.kind == "state":
                     return states[p.target]
-                if p.frozen:
-                    weights = {k: v.detach() for k, v in self.networks[p.target].named_parameters()}
-                    done[key] = torch.func.functional_call(self.networks[p.target], weights, tuple(inputs))
-                else:
-                    done[key] = self.compute(p, dict(zip(p.inputs, inputs, strict=True)).__getitem__)
+                made = self.compute(p, lambda i: value(i, states))
+                done[key] = made if key in carrying or not isinstance(made, Tensor) else made.detach()
             return done[key]
 
         return value(root, self.states)
@@ -308,6 +353,8 @@ class Naive:
             self.refresh(self.order([*losses.values(), *nexts]), v.get(key, default))
         carrying = {u: self.carrying(losses[u], set(updates[u]["trains"])) for u in active}
         self.evaluate([*losses.values(), *nexts], set().union(*carrying.values()))
+        for key in set().union(*carrying.values()) & self.memory.keys():
+            self.memory[key].spent = True
         gradients: dict[int, Tensor] = {}
         for u, v in updates.items():
             parameters = [p for n in v["trains"] for p in self.networks[n].parameters()]

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from torch import Tensor, nn
+
 import ganflow
 from ganflow.cost import cost_cells, cost_footer, measure
+from ganflow.inspection import inspect
 from ganflow.views import plan_text
+from zoo_networks import known, register
 
 PIX2PIX = Path(__file__).parent.parent / "experiments" / "pix2pix.gin"
+SMALL = ["UNetGenerator.base = 4"]
 PAPER = ["UNetGenerator.size = 256", "UNetGenerator.base = 64", "PatchDiscriminator.base = 64", "earth.size = 256"]
 
 
@@ -29,3 +34,39 @@ def test_a_wrong_image_size_is_found_before_anything_is_built() -> None:
     experiment = ganflow.load(PIX2PIX, overrides=["earth.size = 48"])
     cost = measure(experiment, ganflow.schedule(experiment))
     assert [d.level for d in cost.errors] == ["error"] and cost.errors[0].location.line > 1
+
+
+def test_in_a_group_the_cost_of_a_value_is_that_of_the_member_which_needs_it() -> None:
+    group = ["Schedule.updates = [('D', 'G')]"]
+    both = ganflow.load(PIX2PIX, overrides=group)
+    own = measure(both, ganflow.schedule(both)).updates
+    other = ganflow.load(PIX2PIX, overrides=["Schedule.updates = [('G', 'D')]"])
+    turned = measure(other, ganflow.schedule(other)).updates
+    assert sum(own.values()) == sum(turned.values())
+    alone = ganflow.load(PIX2PIX, overrides=["Schedule.updates = ['D', 'G']"])
+    apart = measure(alone, ganflow.schedule(alone))
+    # D's two calls forwards and backwards are D's, whoever is written first; what both use is the first one's.
+    assert (
+        own["D"] > 0
+        and turned["D"] == own["D"] - apart.values["D", "fake_B"].flops - apart.values["D", "pred_fake"].flops
+    )
+
+
+@register
+class LazyJudge(nn.Module):
+    """Images of any channels -> N×1×H×W."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.LazyConv2d(1, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x)
+
+
+def test_a_lazily_shaped_network_gets_its_shape_from_draws_and_values_that_hold_nothing() -> None:
+    lazy = [*SMALL, "D/Network.module = @LazyJudge()", "pred_fake = 'D(cat(real_A, fake_B + randn_like(fake_B)))'"]
+    with known():
+        found = inspect(ganflow.load(PIX2PIX, overrides=lazy))
+    assert [f for f in found.findings if f.level == "error"] == []
+    assert found.cost.parameters["D"] == 6 * 9 + 1 and found.cost.values["D", "pred_fake"].shape == "4×1×64×64"

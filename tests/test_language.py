@@ -16,6 +16,7 @@ from ganflow.draws import SeededRandom
 from ganflow.errors import Location
 from ganflow.evaluate import Evaluator, evaluation
 from ganflow.experiment import Text
+from ganflow.inspection import inspect
 from ganflow.views import forwards
 from zoo_networks import known, register
 
@@ -452,6 +453,63 @@ def test_entry_points_sub_modules_and_parameters_and_nothing_else() -> None:
         assert error.code == "unknown-part" and wrong.split("(")[0] in error.message
 
 
+@register
+class Listed(nn.Module):
+    """N×3 -> N×3, its parts in containers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 3))
+        self.heads = nn.ModuleList([nn.Sequential(nn.Linear(3, 3))])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.heads[0](self.layers(x))
+
+
+def test_parts_with_numbers_are_called_and_read_and_trained() -> None:
+    torch.manual_seed(0)
+    G = Listed().double()
+    hand = copy.deepcopy(G)
+    text = """
+G/Update.minimize = 'mean(square(G.layers[2](G.layers[0](x)))) + sum(square(G.heads[0][0].weight)) + sum(G(x)[0])'
+G/Update.trains = ['G.layers.2', 'G.heads']
+Schedule.updates = ['G']
+"""
+    step = program(text, {"G": G})
+    assert "= G.layers[0](x)" in str(step.graph)
+    step()
+    x = batches()[0]["x"]
+    loss = hand.layers[2](hand.layers[0](x)).square().mean() + hand.heads[0][0].weight.square().sum() + hand(x)[0].sum()
+    sgd(loss, hand.layers[2], hand.heads)
+    same(G, hand)
+    for wrong in ("sum(G.layers[7].weight)", "sum(G.layers[7](x))", "sum(G.layers[-1](x))", "sum(G.layers[0].wait)"):
+        with pytest.raises(ganflow.GanflowError) as error:
+            program(text.replace("sum(G(x)[0])", wrong), {"G": Listed().double()})
+        assert error.value.code in ("unknown-part", "syntax")
+
+
+def test_nested_parts_of_an_unrolled_network() -> None:
+    text = """
+Dk/Network.unroll_of = 'D'
+Dk/Network.unroll_minimize = 'mean(square(D(x)))'
+Dk/Network.unroll_steps = 1
+Dk/Network.unroll_lr = 0.3
+D/Update.minimize = 'mean(square(Dk.heads[0][0](Dk.layers(x)) - 1.0))'
+Schedule.updates = ['D']
+"""
+    torch.manual_seed(0)
+    D = Listed().double()
+    hand = copy.deepcopy(D)
+    program(text, {"D": D})()
+    x, weights = batches()[0]["x"], dict(hand.named_parameters())
+    inner = hand(x).square().mean()
+    found = torch.autograd.grad(inner, list(weights.values()), create_graph=True)
+    moved = {k: w - 0.3 * g for (k, w), g in zip(weights.items(), found, strict=True)}
+    sgd((torch.func.functional_call(hand, moved, (x,)) - 1).square().mean(), hand)
+    same(D, hand)
+
+
+@register
 class Lazy(nn.Module):
     def __init__(self, width: int = 5) -> None:
         super().__init__()
@@ -478,6 +536,31 @@ def test_a_lazily_shaped_network_is_built_before_its_optimizer_and_starts_the_sa
         assert F.norm.num_batches_tracked == 1 and step.counters.step == 1
         assert not torch.equal(F.first.weight, starts[-1].first.weight)
     same(*starts)
+
+
+@pytest.mark.parametrize("kind", ["normal", "xavier", "orthogonal"])
+def test_a_lazily_shaped_network_starts_as_its_init_says(kind: str) -> None:
+    text = f"""
+F/Network.module = @Lazy()
+F/Network.init = '{kind}'
+G/Network.module = @Listed()
+Network.optimizer = @SGD
+SGD.lr = 0.0
+G/Update.minimize = 'mean(square(F(G(x))))'
+G/Update.trains = ['G', 'F']
+Schedule.updates = ['G']
+"""
+    start = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        data = [{k: v.float() for k, v in b.items()} for b in batches()]
+        F = ganflow.TrainStep(ganflow.loads(text), data, seed=3).networks["F"]
+        assert F.first.weight.shape == (5, 3) and not F.first.bias.any() and not F.last.bias.any()
+        start.append(F)
+    same(*start, 0.0)
+    if kind == "orthogonal":
+        gram = F.first.weight.T @ F.first.weight / 0.02**2
+        assert torch.allclose(gram, torch.eye(3), atol=1e-5)
 
 
 # -- conditions -----------------------------------------------------------------------------------------------
@@ -575,6 +658,9 @@ Schedule.updates = ['D', 'G']
         ("G/Update.microbatches = 1.5", "type"),
         ("E/Network.ema_of = 'G'", "ema"),
         ("E/Network.ema_of = 'H'\nE/Network.ema_beta = 0.5", "unknown-name"),
+        ("E/Network.ema_of = 'E'\nE/Network.ema_beta = 0.5", "ema"),
+        ("E/Network.ema_of = 'G'\nF/Network.ema_of = 'E'\nNetwork.ema_beta = 0.5", "ema"),
+        ("K/Network.unroll_of = 'G'\nE/Network.ema_of = 'K'\nE/Network.ema_beta = 0.5", "ema"),
         ("E/Network.ema_of = 'G'\nE/Network.ema_beta = 0.5\nE/Network.ema_buffers = 'no'", "type"),
         ("E/Network.ema_of = 'G'\nE/Network.ema_beta = 0.5\nG/Update.trains = ['G', 'E']", "derived"),
         ("G/Network.buffers_in = ['H']", "unknown-name"),
@@ -586,3 +672,10 @@ Schedule.updates = ['D', 'G']
 )
 def test_what_contradicts_itself_is_refused(bindings: str, code: str) -> None:
     assert refused(ONE + bindings, G=net(0)).code == code
+
+
+def test_the_parameters_that_there_are_stand_in_a_hint_as_one_writes_them() -> None:
+    text = ONE.replace("mean(square(G(x)))", "mean(square(G(x))) + sum(G.layers[0].wait)")
+    declared = ganflow.loads("G/Network.module = @Listed()\nNetwork.optimizer = @SGD\nSGD.lr = 0.1\n" + text)
+    [found] = [f for f in inspect(declared).findings if f.level == "error"]
+    assert found.code == "unknown-part" and "did you mean `layers[0].weight`" in found.hint

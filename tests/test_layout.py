@@ -51,12 +51,14 @@ LAYERS = {
     "paths": 3,
     "habits": 3,
     "games": 3,
+    "judges": 3,
     "domains": 3,
     "penalties": 3,
     "codegen": 3,
     "views": 3,
     "pictures": 3,
     "plan_text": 3,
+    "diff": 3,
     "draws": 3,
     "nn": 3,
     "losses": 3,
@@ -78,6 +80,8 @@ LAYERS = {
     "running": 4,
     "step": 4,
     "cost": 4,
+    "traits": 4,
+    "ranges": 4,
     "evaluate": 4,
     "gradcut": 4,
     "gradients": 4,
@@ -99,11 +103,14 @@ LAYERS = {
     "unused": 5,
     "inspection": 5,
     "modules": 5,
+    "inside": 5,
+    "rates": 5,
     "validation": 5,
     "display": 5,
     "trainer": 5,
     "sampling": 6,
     "datasets": 6,
+    "sides": 6,
     "board": 6,
     "ablation": 6,
     "cli": 7,
@@ -120,8 +127,8 @@ ON_CALL |= {("views", "codegen")}
 COMPILER = {"errors", "expr", "parsing", "experiment", "graph", "names", "scopes", "signatures", "resolve", "terms"}
 COMPILER |= {"modes", "reuse", "scheduler", "checks", "codegen", "views", "plan_text", "nodes", "reader", "unrolling"}
 COMPILER |= {"declare", "declared", "stages", "actions", "freeing", "printing", "writing", "verify", "json_view"}
-COMPILER |= {"reach", "palette", "pictures"}
-COMPILER |= {"paths", "habits", "games", "domains", "penalties"}
+COMPILER |= {"reach", "diff", "palette", "pictures"}
+COMPILER |= {"paths", "habits", "games", "judges", "domains", "penalties"}
 HEAVY = {"torch", "torchmetrics", "gin"}
 
 # What gin files name: plain Python and torch, usable without gin and without an experiment.

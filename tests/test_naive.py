@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections import Counter
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -11,15 +14,18 @@ import torch
 from hypothesis import HealthCheck, Phase, assume, event, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import ganflow
 from ganflow.codegen import variants
+from ganflow.graph import StepGraph
 from ganflow.json_view import from_json, to_json
 from ganflow.verify import verify
+from mutants import mutants
 from naive import Declared, Naive
 
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # shrinking takes minutes: an experiment is a large value
-NETWORKS = ("P", "Q", "R", "S")
+NETWORKS = ("P", "Q", "R", "S", "T")
 FRAME = """
 Network.module = @MLP()
 Network.optimizer = @SGD
@@ -41,17 +47,19 @@ class Sites:
         return torch.randn(*shape, generator=g, dtype=torch.float64)
 
 
-def expressions(names: list[str], states: list[str]) -> st.SearchStrategy[str]:
+@cache  # to make a strategy takes longer than to draw from it
+def expressions(names: tuple[str, ...], states: tuple[str, ...], among: tuple[str, ...]) -> st.SearchStrategy[str]:
     leaf = st.sampled_from(["x", "randn(4, 3)", *names, *names])
     weight = st.sampled_from(["0.5", "2.0", *states])
 
     def deeper(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-        networks = st.sampled_from(NETWORKS)
+        networks = st.sampled_from(among)
         return st.one_of(
             st.builds("{}({})".format, networks, inner),
             st.builds("{}({})".format, networks, inner),
             st.builds("frozen({})({})".format, networks, inner),
             st.builds("detach({})".format, inner),
+            st.builds(gradient, networks, networks, *[st.sampled_from(["x", *names])] * 2, st.integers(0, 4)),
             st.builds("tanh({})".format, inner),
             st.builds("({} + {})".format, inner, inner),
             st.builds("({} * {})".format, weight, inner),
@@ -60,21 +68,32 @@ def expressions(names: list[str], states: list[str]) -> st.SearchStrategy[str]:
     return st.recursive(leaf, deeper, max_leaves=4)
 
 
+def gradient(n: str, m: str, x: str, y: str, way: int) -> str:
+    return (
+        f"grad({n}({x}), {x})",
+        f"grad(square({n}(tanh({x}))), {x})",
+        f"grad(frozen({n})({m}({x})), {x})",
+        f"grad({x} * grad({n}({x}), {x}), {x})",
+        f"grad({y} * tanh({x}), {x})",
+    )[way]
+
+
 @st.composite
 def experiments(draw: Any) -> Declared:
+    among = NETWORKS[: draw(st.integers(2, 5))]
     states = draw(st.lists(st.sampled_from(["k", "m"]), unique=True, max_size=2))
     names: list[str] = []
     definitions: dict[str, str] = {}
     for i in range(draw(st.integers(1, 5))):
-        definitions[f"d{i}"] = draw(expressions(names, states))
+        definitions[f"d{i}"] = draw(expressions(tuple(names), tuple(states), among))
         names.append(f"d{i}")
-    value = expressions(names, states)
+    value = expressions(tuple(names), tuple(states), among)
     tensor_test = st.builds("mean({}) > 0.0".format, value)
     tests = st.sampled_from([None, None, None, "step % 2 == 0", "step > 0", *(f"{s} > 0.1" for s in states)])
     whens = st.one_of(tests, tests, tensor_test)
     updates: dict[str, dict[str, Any]] = {}
     for i in range(draw(st.integers(1, 4))):
-        trains = draw(st.lists(st.sampled_from(NETWORKS), unique=True, min_size=1, max_size=2))
+        trains = draw(st.lists(st.sampled_from(among), unique=True, min_size=1, max_size=2))
         parts = [f"mean(square({draw(value)}))" for _ in range(draw(st.integers(1, 2)))]
         parts += [f"mean(square({n}({draw(value)})))" for n in trains]
         updates[f"u{i}"] = {
@@ -127,27 +146,36 @@ def batches(count: int = 40) -> list[dict[str, Tensor]]:
     return [{"x": torch.randn(4, 3, generator=g, dtype=torch.float64)} for _ in range(count)]
 
 
-@settings(max_examples=25, phases=PHASES, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=25, phases=PHASES, suppress_health_check=list(HealthCheck))
+many = settings(max_examples=1000, phases=PHASES, suppress_health_check=list(HealthCheck))
+
+
+@few
 @given(experiments())
 def test_the_step_is_what_the_words_say(d: Declared) -> None:
     compare(d)
 
 
 @pytest.mark.slow
-@settings(max_examples=1000, phases=PHASES, suppress_health_check=list(HealthCheck))
+@pytest.mark.parametrize("part", [1, 2])
+@many
 @given(experiments())
-def test_the_step_is_what_the_words_say_a_thousand_times(d: Declared) -> None:
+def test_the_step_is_what_the_words_say_two_thousand_times(part: int, d: Declared) -> None:
     compare(d)
 
 
-def compare(d: Declared) -> None:
-    experiment = ganflow.loads(gin(d))
+def accepted(d: Declared) -> StepGraph:
     try:
-        ganflow.schedule(experiment)
+        return ganflow.schedule(ganflow.loads(gin(d)))
     except ganflow.GanflowError as error:
         event(f"refused: {error.code}")
         assume(False)
-    for graph in variants(ganflow.schedule(experiment)):
+        raise
+
+
+def compare(d: Declared) -> None:
+    experiment, planned = ganflow.loads(gin(d)), accepted(d)
+    for graph in variants(planned):
         verify(graph)
         assert from_json(to_json(graph)) == graph
     ours, theirs = networks(), networks()
@@ -168,3 +196,83 @@ def compare(d: Declared) -> None:
             for key, p in source.named_parameters() if source else ():
                 assert torch.allclose(p, values[key], atol=1e-10, equal_nan=True), (i, name, key)
         assert sites.counts == other.counts, i
+
+
+# -- a plan that was changed, and a weight of zero ------------------------------------------------------------------
+
+
+@few
+@given(experiments(), st.integers(0, 300))
+def test_a_changed_plan_is_rejected(d: Declared, place: int) -> None:
+    tampered(d, place)
+
+
+@pytest.mark.slow
+@many
+@given(experiments(), st.integers(0, 300))
+def test_a_changed_plan_is_rejected_a_thousand_times(d: Declared, place: int) -> None:
+    tampered(d, place)
+
+
+def tampered(d: Declared, place: int) -> None:
+    changed = list(itertools.islice(mutants(accepted(d)), place + 1))
+    what, mutant = changed[-1]
+    try:
+        verify(mutant)
+    except AssertionError:
+        return
+    raise AssertionError(f"accepted: {what}")
+
+
+class Counted(TorchDispatchMode):
+    """How often each operation of torch is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.calls[str(function)] += 1
+        return function(*args, **(kwargs or {}))
+
+
+@st.composite
+def zeros(draw: Any) -> tuple[Declared, str, str]:
+    """An experiment, one of its updates, and a term of it whose weight is the constant 0."""
+    d = draw(experiments())
+    value = draw(expressions(tuple(d.definitions), tuple(d.states), NETWORKS)).replace("randn(4, 3)", "x")
+    weight = draw(st.sampled_from(["0.0", "0", "off", "off * 2.0", "(1.0 - 1.0)", "-off"]))
+    return d, draw(st.sampled_from(list(d.updates))), f"{weight} * mean(square({value}))"
+
+
+@few
+@given(zeros())
+def test_a_term_of_weight_zero_is_no_term(case: tuple[Declared, str, str]) -> None:
+    without(*case)
+
+
+@pytest.mark.slow
+@many
+@given(zeros())
+def test_a_term_of_weight_zero_is_no_term_a_thousand_times(case: tuple[Declared, str, str]) -> None:
+    without(*case)
+
+
+def without(d: Declared, update: str, term: str) -> None:
+    """The same numbers to the last bit, from the same operations; a network that only that term reached is gone."""
+    accepted(d)
+    written = d.updates | {update: d.updates[update] | {"minimize": f"{term} + {d.updates[update]['minimize']}"}}
+    more = replace(d, updates=written, definitions=d.definitions | {"off": 0.0})
+    assume(not any(p.kind == "update" for p in accepted(more).pruned))  # language.md: it goes with what it was for
+    found = []
+    for declared in (d, more):
+        made, sites = networks(), Sites()
+        step = ganflow.TrainStep(ganflow.loads(gin(declared)), batches(), networks=copy.copy(made), random=sites)
+        with Counted() as counted:
+            for _ in range(3):
+                step()
+        weights = [p.detach() for m in made.values() for p in m.parameters()]
+        found.append((weights, counted.calls, sites.counts, set(step.networks)))
+    (ours, *rest), (theirs, *other) = found
+    assert all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(ours, theirs, strict=True))
+    assert rest == other

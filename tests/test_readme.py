@@ -31,6 +31,12 @@ def test_the_printed_plan(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     assert command(capsys, "plan", "experiments/pix2pix.gin").out in blocks("")
 
 
+def test_the_printed_difference(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(ROOT)
+    [words] = [words for words in commands() if words[0] == "diff"]
+    assert command(capsys, *words).out in blocks("")
+
+
 def test_the_printed_experiment() -> None:
     assert (ROOT / "experiments" / "pix2pix.gin").read_text(encoding="utf-8") in blocks("gin")
 

@@ -44,6 +44,13 @@ def test_a_zero_weight_drops_the_term_and_the_whole_discriminator() -> None:
     assert [(p.kind, p.name) for p in graph.pruned] == [("term", "G_GAN"), ("update", "D"), ("network", "D")]
 
 
+def test_an_update_whose_whole_loss_has_weight_zero_goes_with_it() -> None:
+    updates = {"D": "zero * (D_fake + D_real)", "G": "G_L1"}
+    graph = schedule(experiment(PIX2PIX | {"zero": 0.0}, updates, ["D", "G"]))
+    assert graph.networks == ("G",) and [u.name for u in graph.updates] == ["G"]
+    assert ("update", "D") in [(p.kind, p.name) for p in graph.pruned]
+
+
 def test_generator_first_gives_d_the_fake_from_before_the_step() -> None:
     graph = schedule(experiment(PIX2PIX, UPDATES, ["G", "D"]))
     assert Reuse("fake_B", "G", graph=False, stale=("G",)) in graph.phases[1].actions

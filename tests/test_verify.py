@@ -13,6 +13,7 @@ from ganflow.graph import Evaluate, Free, Phase, Reuse, StepGraph
 from ganflow.json_view import from_json, to_json
 from ganflow.scheduler import schedule
 from ganflow.verify import verify
+from mutants import mutants
 from test_scheduler import PIX2PIX, UPDATES
 from test_zoo import PROGRAMS, experiment
 from toy import experiment as toy
@@ -66,13 +67,17 @@ def first_update(**fields: object) -> Callable[[Phase], Phase]:
 @pytest.mark.parametrize(
     ("place", "change", "message"),
     [
+        (0, with_("pred_fake", cut=()), "lets gradient into fake_B"),
+        (1, with_("pred_fake", freezes=()), "freezes"),
+        (1, with_("pred_fake", cut=(("pred_fake.1", 1),)), "has to pass"),
+        (1, lambda p: replace(p, fetch=True), "not what the graph declares"),
         (0, without(Evaluate, "fake_B"), "not there"),
         (0, without(Free), "never freed"),
         (0, with_("fake_B", graph=False, kept_for=()), "does not have"),
         (0, with_("fake_B", graph=False), "does not have"),
         (0, with_("pred_fake", cut=(("pred_real.1", 1),)), "does not enter"),
         (0, with_("pred_fake", graph=False), "no graph"),
-        (0, first_update(moves=("D", "G")), "have stepped|from before"),
+        (0, first_update(moves=("D", "G")), "have stepped|from before|has to pass"),
         (0, first_update(trains=("D", "G")), "gets no gradient"),
         (0, first_update(steps=()), "nothing steps"),
         (1, without(Evaluate, "pred_fake"), "is gone"),
@@ -87,6 +92,29 @@ def test_a_plan_that_was_tampered_with_is_rejected(place: int, change: Callable,
     verify(graph)
     with pytest.raises(AssertionError, match=message):
         verify(tampered(graph, place, change))
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_no_plan_that_differs_in_one_place_is_accepted(program: str) -> None:
+    """A sample of all of them; the slow test tries more."""
+    reject(program, every=41)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_no_plan_that_differs_in_one_of_many_places_is_accepted(program: str) -> None:
+    reject(program, every=5)
+
+
+def reject(program: str, every: int) -> None:
+    graph = ganflow.schedule(experiment(program))
+    for i, (what, mutant) in enumerate(mutants(graph)):
+        if i % every == 0:
+            try:
+                verify(mutant)
+            except AssertionError:
+                continue
+            pytest.fail(f"accepted: {what}")
 
 
 def test_a_group_that_does_not_retain_its_graph_is_rejected() -> None:

@@ -8,6 +8,7 @@ from functools import partial
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import is_parametrized
 
 from ganflow.errors import GanflowError
@@ -32,9 +33,9 @@ def init_weights(
     """``init_weights(net, "normal", 0.02)``: the start of DCGAN, pix2pix and CycleGAN, in place.
 
     Weights of convolutions and linear layers are drawn as ``kind`` says, their biases are 0. Weights of
-    norm layers are drawn from N(1, gain²), their biases are 0. Other parameters, and tensors on the meta
-    device, stay as they are. A parametrized layer (spectral norm, say) gets the draw as its underlying
-    weight; a weight that ``torch.nn.utils.weight_norm`` computes in a hook stays as it is.
+    norm layers are drawn from N(1, gain²), their biases are 0. Other parameters stay as they are, and so do
+    tensors on the meta device or without a shape yet. A parametrized layer (spectral norm, say) gets the draw
+    as its underlying weight; a weight that ``torch.nn.utils.weight_norm`` computes in a hook stays as it is.
 
     Args:
         module: a network, or any part of one.
@@ -79,7 +80,7 @@ def _start(layer: nn.Module, name: str, draw: Draw, generator: torch.Generator |
     tensor = getattr(layer, f"{name}_orig", None)  # where torch.nn.utils.spectral_norm keeps the weight
     tensor = getattr(layer, name, None) if tensor is None else tensor
     stored = parametrized or isinstance(tensor, nn.Parameter)  # else a hook computes it, and would again
-    if tensor is None or tensor.is_meta or not stored:
+    if tensor is None or tensor.is_meta or is_lazy(tensor) or not stored:
         return
     device = tensor.device if generator is None else generator.device
     values = draw(torch.empty(tensor.shape, dtype=tensor.dtype, device=device))

@@ -1,0 +1,101 @@
+"""The command line in a process of its own: terminals, pipes, disks and signals as they are."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from commands import ganflow as command
+from golden_text import GOLDEN
+
+BASE = GOLDEN / "errors" / "base.gin"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copy(BASE, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def ganflow(*words: str, **given: Any) -> subprocess.CompletedProcess[str]:
+    given = {"capture_output": True, "text": True} | given
+    return subprocess.run([sys.executable, "-m", "ganflow", *words], check=False, **given)
+
+
+def test_output_that_cannot_be_written_is_one_message(here: Path) -> None:
+    with open("/dev/full", "w") as full:
+        found = ganflow("plan", "base.gin", "--no-shapes", capture_output=False, stdout=full, stderr=subprocess.PIPE)
+    assert found.returncode == 1
+    assert found.stderr == "error[cannot-write]: the output cannot be written: No space left on device\n"
+
+
+def test_a_reader_that_goes_away_is_no_error(here: Path) -> None:
+    words = [sys.executable, "-m", "ganflow", "source", "base.gin"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 0
+
+
+def test_a_terminal_without_unicode_shows_the_plan(here: Path) -> None:
+    found = ganflow("plan", "base.gin", "--no-shapes", env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert found.returncode == 0 and "pred_fake = D(cat(real_A, ? fake_B))" in found.stdout
+
+
+def test_a_file_with_a_byte_order_mark_is_read(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plain = command(capsys, "plan", "base.gin", "--no-shapes")
+    (here / "base.gin").write_bytes(b"\xef\xbb\xbf" + BASE.read_bytes())
+    assert command(capsys, "plan", "base.gin", "--no-shapes") == plain and plain.status == 0
+
+
+def test_what_is_no_text_is_said_to_be_none(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "photo.gin").write_bytes(b"\x89PNG\xff\xfe\x00")
+    found = command(capsys, "plan", "photo.gin")
+    assert found.status == 2 and "[unreadable-file]" in found.err and "photo.gin" in found.err
+
+
+def test_a_module_that_ends_the_program_is_an_error(here: Path) -> None:
+    (here / "leaves.py").write_text("import sys\n\nsys.exit(0)\n")
+    (here / "own.gin").write_text("include 'base.gin'\nimport leaves\n")
+    found = ganflow("check", "own.gin")
+    assert found.returncode == 2 and found.stderr.startswith("own.gin:2: error[import]: cannot import `leaves`")
+
+
+def test_a_run_that_goes_on_is_not_overwritten(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [sys.executable, "-u", "-m", "ganflow", "run", "base.gin", "--name", "x", "--set", "Trainer.steps = 100000"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    try:
+        while not process.stdout.readline().startswith("step 3/"):
+            assert process.poll() is None
+        found = command(capsys, "run", "base.gin", "--name", "x", "--overwrite", "--set", "Trainer.steps = 1")
+        assert found.status == 2 and "runs/x is still running, so --overwrite deletes nothing there" in found.err
+        assert "100000" in (here / "runs" / "x" / "config.gin").read_text()
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+    assert command(capsys, "run", "base.gin", "--name", "x", "--overwrite", "--set", "Trainer.steps = 1").status == 0
+    assert json.loads((here / "runs" / "x" / "environment.json").read_text())
+
+
+def test_an_op_that_draws_as_it_transforms_has_no_shape_and_a_plan(tmp_path: Path) -> None:
+    """In a process of its own: gin knows each configurable once, and for all tests."""
+    (tmp_path / "own_draw.py").write_text(
+        "import gin\nimport torch\n\n@gin.configurable\ndef jitter(x, *, generator=None):\n"
+        "    return torch.cat((x, torch.randn(x.shape, generator=generator)), 1)[:, :1]\n"
+    )
+    text = f"include '{BASE}'\nimport own_draw\nG_L1 = 'l1(jitter(fake_B), jitter(real_B))'\n"
+    (tmp_path / "own.gin").write_text(text)
+    found = ganflow("plan", "own.gin", cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert "what `jitter` draws is not known on the meta device" in found.stdout + found.stderr
