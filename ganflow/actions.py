@@ -14,6 +14,7 @@ from functools import cached_property
 
 from ganflow.graph import Edge, Evaluate, Mode, Node, StepGraph, UpdatePlan, edges
 from ganflow.modes import Modes, carries, grad_path, passes_gradient
+from ganflow.nodes import WEIGHTS
 from ganflow.reuse import Decision
 
 _STRENGTH: dict[Mode, int] = {"train": 3, "through": 2, "cone": 1, "no-grad": 0}
@@ -123,7 +124,9 @@ def _cut(c: Context, node: Node, uses: Sequence[Modes]) -> tuple[tuple[str, int]
     for edge in edges(c.nodes, node.id):
         reader = c.nodes[edge.reader]
         names_x = reader.kind == "grad" and edge.position == 1
-        crosses = passes_gradient(reader, edge.position) and edge.source in c.could_carry and not names_x
+        weights = edge.position == 0 and c.nodes[edge.source].kind == "unroll"  # of `frozen(Dk)(x)`
+        passes = passes_gradient(reader, edge.position) or weights
+        crosses = passes and edge.source in c.could_carry and not names_x
         if crosses and not any(carries(m, c.nodes, edge) or _in_cone(m, edge) for m in uses):
             found.append((edge.reader, edge.position))
     return tuple(found)
@@ -148,7 +151,7 @@ def _freezes(c: Context, node: Node, uses: Sequence[Modes]) -> tuple[str, ...]:
     if not uses:
         return ()
     differentiated = {c.nodes[x].target for m in uses for g in m.slice if c.nodes[g].kind == "grad"
-                      for x in [c.nodes[g].inputs[1]] if c.nodes[x].kind == "parameter"}  # fmt: skip
+                      for x in [c.nodes[g].inputs[1]] if c.nodes[x].kind in WEIGHTS}  # fmt: skip
     trained = {n for m in uses if node.id in m.carrying for n in m.trained} if not node.frozen else set()
     return tuple(n for n in node.networks if n not in trained | (differentiated if not node.frozen else set()))
 
@@ -158,7 +161,7 @@ def _keeps_path(c: Context, decision: Decision, grad: str) -> bool:
     for m in decision.stage.members:
         if grad not in m.slice:
             continue
-        path = {n for n in grad_path(c.nodes, m.slice, grad) if c.nodes[n].kind not in ("field", "parameter")}
+        path = {n for n in grad_path(c.nodes, m.slice, grad) if c.nodes[n].kind not in ("field", *WEIGHTS)}
         others = [g for g in m.slice if c.nodes[g].kind == "grad" and g != grad]
         if path & m.carrying or any(path & grad_path(c.nodes, m.slice, g) for g in others):
             return True

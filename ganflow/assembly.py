@@ -13,13 +13,14 @@ import torch
 from torch import nn
 
 from ganflow import build, follow
-from ganflow.codegen import Source
+from ganflow.codegen import Source, generate_values
 from ganflow.draws import SeededRandom
 from ganflow.entry import check_paths
 from ganflow.errors import GanflowError
 from ganflow.graph import StepGraph
 from ganflow.lazy import lazy_networks, materialise
 from ganflow.randomness import drawing, stateful
+from ganflow.resolve import first_values
 from ganflow.running import Counters, compile_function
 from ganflow.sharing import check_parts, owned
 
@@ -47,7 +48,8 @@ def networks(step: Any, given: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
     for average in step.graph.averages:
         if average.network not in found:
             found[average.network] = follow.copy_of(found[average.source])
-        found[average.network].eval().requires_grad_(False)
+        training = experiment.networks[average.network].mode == "train"  # BYOL's target sees its batch
+        found[average.network].train(training).requires_grad_(False)
     return {name: found[name] for name in step.graph.networks}
 
 
@@ -68,12 +70,23 @@ def _evaluator(step: Any, found: Mapping[str, nn.Module]) -> Callable[..., Any]:
 def ops(step: Any, graph: StepGraph, *, keep: bool) -> dict[str, Any]:
     """The ops that expressions call; ``keep=False``: states of stateful ones are read and left as they are."""
     called = {n.target for n in graph.nodes.values() if n.kind == "op"}
-    space: dict[str, Any] = dict(build.ops(step.experiment, called | {"detach"}))
+    space: dict[str, Any] = dict(build.ops(step.experiment, called | {"detach"}, device=step.device))
     for name in {n.target for n in graph.nodes.values() if n.stateful}:
         space[name] = stateful(step.randomness, step.pools, space[name], keep=keep)
     for name in {n.target for n in graph.nodes.values() if n.draws_itself}:
         space[name] = drawing(step.randomness, name, space[name])
     return space
+
+
+def states(step: Any) -> dict[str, Any]:
+    """The first value of every state: a constant, or what its expression draws and computes."""
+    program = first_values(step.experiment)
+    graph = StepGraph(f"{step.graph.name} states", program.nodes, program.names, (), ())
+    space = ops(step, graph, keep=False) | {"draw": step.randomness.draw}
+    made: dict[str, Any] = {}
+    if program.roots:
+        made = compile_function(graph, generate_values(graph, program.roots), space, "values")({}, Counters())
+    return {s.name: made.get(s.name, s.init) for s in step.experiment.states.values()}
 
 
 def optimizers(

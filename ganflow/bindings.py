@@ -85,7 +85,12 @@ def check_macros(lines: Iterable[Line], table: Table) -> None:
 
 
 NETWORK_OPTIONS: Mapping[str, tuple[object, ...]] = MappingProxyType(
-    {"mode": (None, "train", "eval"), "eval_mode": ("train", "eval"), "trainable": (True, False)}
+    {
+        "mode": (None, "train", "eval"),
+        "eval_mode": ("train", "eval"),
+        "trainable": (True, False),
+        "unroll_first_order": (False, True),
+    }
 )
 
 

@@ -165,14 +165,22 @@ def _blame(
         ) from error  # fmt: skip
 
 
-def ops(experiment: Experiment, graph_ops: set[str]) -> dict[str, Callable[..., Any]]:
-    """The functions that expressions call, their gin bindings applied once."""
+def ops(
+    experiment: Experiment, graph_ops: set[str], *, device: torch.device | str = "cpu"
+) -> dict[str, Callable[..., Any]]:
+    """The functions that expressions call, their gin bindings applied once.
+
+    Args:
+        device: for those that make a tensor of numbers (`full`, `arange`): they have a parameter of that name.
+    """
     builtin = components.builtin_ops()
     found: dict[str, Callable[..., Any]] = {}
     with configured(experiment):
         for name in sorted(graph_ops & set(experiment.ops)):
             function = builtin[name].function if name in builtin else configurable(name)
             bound = {k: value(v) for k, v in experiment.ops[name].bound.items()}
+            if "device" in experiment.ops[name].keyword_only and experiment.ops[name].kind == "pure":
+                bound.setdefault("device", device)
             found[name] = partial(function, **bound) if bound else function
     return found
 

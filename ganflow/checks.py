@@ -12,7 +12,7 @@ from ganflow.domains import check_domains
 from ganflow.errors import GanflowError
 from ganflow.experiment import Diagnostic, Experiment
 from ganflow.games import check_games
-from ganflow.graph import Node, StepGraph, UpdatePlan, ancestors, in_order
+from ganflow.graph import Node, StepGraph, UpdatePlan, in_order
 from ganflow.habits import check_habits
 from ganflow.judges import check_judges
 from ganflow.modes import Modes, modes_of
@@ -69,13 +69,16 @@ def _cut_hint(nodes: Mapping[str, Node], root: str, networks: Set[str]) -> str:
 def _starved_terms(
     nodes: Mapping[str, Node], update: UpdatePlan, all_modes: Mapping[str, Modes]
 ) -> Iterator[Diagnostic]:
-    """A part of the sum that is cut off is a mistake; one that what is trained does not enter at all is a constant."""
+    """A part of the sum that is cut off is a mistake; one that what is trained does not enter at all is a constant.
+
+    A constant inside a named formula (the prior's own term of an MMD) belongs to the formula, and is noted.
+    """
     modes, trains = all_modes[update.name], ", ".join(update.trains)
     names = {t.node: t.name for t in update.terms}
     for part in (p for p in addends(nodes, update.loss) if p not in modes.carrying):
         node = nodes[part]
         term = names.get(part, node.name) or f"`{node.text}`"
-        if any(set(nodes[i].networks) & modes.trained for i in ancestors(nodes, [part])):
+        if any(set(nodes[i].networks) & modes.trained for i in _made_of(nodes, part)):
             yield Diagnostic(
                 "error", "starved-term",
                 f"term {term} of update {update.name} has no gradient path to what it trains ({trains})",
@@ -85,10 +88,22 @@ def _starved_terms(
         elsewhere = [name for name, other in all_modes.items() if part in other.carrying]
         hint = f"update {elsewhere[0]} trains on it" if elsewhere else "leave it out, if that was not meant"
         yield Diagnostic(
-            "note" if elsewhere else "warning", "constant-term",
+            "note" if elsewhere or part not in names else "warning", "constant-term",
             f"term {term} of update {update.name} does not depend on what it trains ({trains}): "
             "it changes the logged loss and nothing else", node.location, hint,
         )  # fmt: skip
+
+
+def _made_of(nodes: Mapping[str, Node], root: str) -> list[str]:
+    """What the numbers of a value come from: a draw `randn_like(x)` has x's shape and nothing else of it."""
+    found = {root: None}
+    stack = [root]
+    while stack:
+        node = nodes[stack.pop()]
+        if node.kind != "draw" and node.target != "size":
+            stack += [i for i in node.inputs if i not in found]
+            found.update(dict.fromkeys(node.inputs))
+    return list(found)
 
 
 def addends(nodes: Mapping[str, Node], root: str) -> list[str]:

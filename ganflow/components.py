@@ -14,7 +14,7 @@ from typing import Any, Literal
 import gin
 import torch
 
-from ganflow import draws, losses, nn, ops
+from ganflow import draws, losses, nn, ops, shapes
 from ganflow.data.earth import earth
 from ganflow.errors import GanflowError
 from ganflow.experiment import COUNTERS
@@ -36,13 +36,13 @@ class BuiltinOp:
 
 def builtin_ops() -> Mapping[str, BuiltinOp]:
     """Every op of the library by name."""
-    infos = (*ops.OPS, *losses.OPS, *draws.OPS)
+    infos = (*ops.OPS, *shapes.OPS, *losses.OPS, *draws.OPS)
     return {i.name: BuiltinOp(i.function, i.kind, i.host, i.host_result) for i in infos}
 
 
 def Network(module=None, optimizer=None, init=None, trainable=True, mode=None, eval_mode="eval", clamp=None,  # noqa: N802
             ema_of=None, ema_beta=None, ema_buffers="copy", unroll_of=None, unroll_minimize=None, unroll_steps=0,
-            unroll_lr=0.0, buffers_in=None, load=None):  # fmt: skip  # type: ignore[no-untyped-def]
+            unroll_lr=0.0, unroll_first_order=False, buffers_in=None, load=None):  # fmt: skip  # type: ignore[no-untyped-def]
     """A network; read by ``config.py``, never called."""
 
 

@@ -234,7 +234,8 @@ def _update(table: Table, scope: str, networks: Mapping[str, Network]) -> Update
             place = lines["trains"].location if "trains" in lines else first
             raise GanflowError(
                 f"update {scope} trains `{trained}`, which is not a network", location=place, code="unknown-name",
-                hint=did_you_mean(trained, networks) or f"networks: {', '.join(networks)}",
+                hint=did_you_mean(trained, networks) or (f"networks: {', '.join(networks)}" if networks else
+                     f"each has a line of its own: {trained.split('.')[0]}/Network.module = @UNetGenerator()"),
             )  # fmt: skip
     return Update(scope, first, where={p: x.location for p, x in lines.items()}, **values)
 
@@ -244,6 +245,8 @@ def _state(table: Table, scope: str) -> State:
     values: dict[str, Any] = {p: plain(x.value) for p, x in lines.items()}
     for p in ("next", "when"):
         values[p] = _text(lines[p]) if p in lines else None
+    if isinstance(values.get("init"), str):
+        values["init"] = _text(lines["init"])
     first = next(iter(lines.values())).location
     return State(scope, first, where={p: x.location for p, x in lines.items()}, **values)
 

@@ -21,7 +21,7 @@ from ganflow.graph import (
     UpdatePlan,
     in_order,
 )
-from ganflow.resolve import Program, beta_key, next_key, resolve, state_when_key, when_key
+from ganflow.resolve import Program, beta_key, first_values, next_key, resolve, state_when_key, when_key
 from ganflow.terms import prune, split
 
 
@@ -32,6 +32,7 @@ def declare(experiment: Experiment, shared: Mapping[str, tuple[str, ...]] | None
         shared: trained network or sub-module -> other networks that hold some of its tensors.
     """
     found = prune(resolve(experiment), experiment)
+    first_values(experiment)  # said now, not when a step is built
     nodes = dict(found.program.nodes)
     updates = {name: _update(experiment, nodes, name, root, shared or {}) for name, root in found.program.roots.items()}
     groups = [tuple(updates[u] for u in group if u in found.updates) for group in experiment.schedule]
@@ -81,7 +82,8 @@ def _states(experiment: Experiment, program: Program, kept: list[str]) -> tuple[
             dropped.append(_orphan(experiment, state))
             continue
         node = program.others[next_key(experiment, state.name)]
-        states.append(StatePlan(state.name, state.init, node, state.after or "", state.location))
+        init = getattr(state.init, "source", state.init)
+        states.append(StatePlan(state.name, init, node, state.after or "", state.location))
     return states, dropped
 
 

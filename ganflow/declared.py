@@ -89,17 +89,26 @@ def _group(experiment: Experiment, members: list[Update]) -> Iterator[Diagnostic
 
 
 def _one_optimizer(members: list[Update]) -> Iterator[Diagnostic]:
-    """Two members that train one network add their gradients, and it steps once: with one optimizer."""
-    first: dict[str, Update] = {}
-    for update in members:
-        for network in dict.fromkeys(t.split(".")[0] for t in update.trains):
-            other = first.setdefault(network, update)
-            if other is not update and (other.optimizer is not None or update.optimizer is not None):
+    """Two members that train one network add their gradients, and it steps once: with one optimizer.
+
+    Parts of it that do not overlap may each have an update's own optimizer (other rates for other layers).
+    """
+    for k, update in enumerate(members):
+        for other in members[:k]:
+            own = [u for u in (other, update) if u.optimizer is not None]
+            same = [t.split(".")[0] for t in update.trains for o in other.trains if t.split(".")[0] == o.split(".")[0]]
+            if same and own and (len(own) < 2 or _overlap(other.trains, update.trains)):
                 yield _error(
-                    "group", f"{other.name} and {update.name} train {network} in one group with different optimizers",
+                    "group", f"{other.name} and {update.name} train {same[0]} in one group with different optimizers",
                     update.where.get("optimizer", update.location),
-                    "their gradients are added and it steps once: give it one optimizer, or two places in the schedule",
+                    "their gradients are added and it steps once: give it one optimizer, or two places in the schedule;"
+                    "\nif they train separate parts, give each update an optimizer of its own",
                 )  # fmt: skip
+
+
+def _overlap(some: tuple[str, ...], others: tuple[str, ...]) -> bool:
+    """Is a network or sub-module of one list, or a part of it, in the other?"""
+    return any(f"{a}.".startswith(f"{b}.") or f"{b}.".startswith(f"{a}.") for a in some for b in others)
 
 
 def _numbers(update: Update) -> Iterator[Diagnostic]:
@@ -157,10 +166,10 @@ def _derived(experiment: Experiment, network: Network) -> Iterator[Diagnostic]:
             "ema", f"`{network.name}/Network.ema_beta` is {beta!r}; it takes a number from 0 to 1",
             network.where.get("ema_beta", network.location), "the share that the average keeps, such as 0.999",
         )  # fmt: skip
-    if network.ema_buffers not in ("copy", "average"):
+    if network.ema_buffers not in ("copy", "average", "own"):
         yield _error(
-            "type", f"`{network.name}/Network.ema_buffers` is {network.ema_buffers!r}; it takes 'copy' or 'average'",
-            network.where.get("ema_buffers", network.location),
+            "type", f"`{network.name}/Network.ema_buffers` is {network.ema_buffers!r}",
+            network.where.get("ema_buffers", network.location), "it takes 'copy', 'average' or 'own'",
         )  # fmt: skip
 
 

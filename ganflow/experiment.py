@@ -159,6 +159,7 @@ class Network:
     unroll_minimize: object = None
     unroll_steps: int = 0
     unroll_lr: float = 0.0
+    unroll_first_order: bool = False
     buffers_in: tuple[str, ...] | None = None
     load: str | None = None
     entry_points: tuple[str, ...] | None = None  # None: the class is not known before it is built
@@ -194,11 +195,11 @@ class Update:
 
 @dataclass(frozen=True)
 class State:
-    """A value that outlives the iteration: language.md §4."""
+    """A value that outlives the iteration: language.md §4. ``init``: a constant, or an expression over draws."""
 
     name: str
     location: Location
-    init: float = 0.0
+    init: object = 0.0
     next: Text | None = None
     after: str | None = None
     when: Text | None = None

@@ -127,15 +127,21 @@ def _unreached(m: Measured) -> Iterator[Diagnostic]:
 
 
 def _dead(m: Measured) -> Iterator[Diagnostic]:
-    """Parameters whose gradient is zero from every term, in networks of which others get more."""
+    """Parameters whose gradient is zero from every term, in networks of which others get more.
+
+    A bias alone is only noted: a loss on the difference of two means (a hinge while no logit has passed it, a
+    Wasserstein critic) moves all logits up as much as down.
+    """
     dead = m.dead()
     for network in m.networks:
         if names := [d for d in dead if d.startswith(f"{network}.")]:
+            biases = all(d.rpartition(".")[2] == "bias" for d in names)
             yield Diagnostic(
-                "warning", "gradient-zero",
+                "note" if biases else "warning", "gradient-zero",
                 f"the gradient of these parameters of {network} is exactly zero from every term: {listed(names)}",
                 m.locations.get(network),
-                "what comes after them starts at zero, is saturated, or has a backward that returns zeros",
+                "a loss on a difference of means, such as hinge at the start and wgan, leaves a bias alone" if biases
+                else "what comes after them starts at zero, is saturated, or has a backward that returns zeros",
             )  # fmt: skip
 
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 
 def copy_of(network: nn.Module) -> nn.Module:
-    """A network's moving average at its start: the same weights, in eval mode, never trained."""
-    return copy.deepcopy(network).eval().requires_grad_(False)
+    """A network's moving average at its start: the same weights, never trained."""
+    return copy.deepcopy(network).requires_grad_(False)
 
 
 @torch.no_grad()
@@ -24,6 +24,7 @@ def follow(average: nn.Module, source: nn.Module, beta: Any, *, buffers: str = "
     """``beta·average + (1 - beta)·source`` for every parameter; buffers are copied, or averaged where they are floats.
 
     Args:
+        buffers: ``copy``, ``average``, or ``own``: an average that runs in training mode writes its own.
         beta: a number or a 0-d tensor; 0 copies, 1 keeps.
     """
     weight = 1 - beta
@@ -34,8 +35,8 @@ def follow(average: nn.Module, source: nn.Module, beta: Any, *, buffers: str = "
             p.lerp_(q, weight.to(p.dtype))
     elif pairs:
         torch._foreach_lerp_([p for p, _ in pairs], [q for _, q in pairs], float(weight))
-    own = dict(average.named_buffers())
-    for name, b in source.named_buffers():
+    own = dict(average.named_buffers()) if buffers != "own" else {}
+    for name, b in source.named_buffers() if own else ():
         if buffers == "average" and b.is_floating_point():
             own[name].lerp_(b, weight.to(b.dtype) if isinstance(weight, Tensor) else float(weight))
         else:

@@ -117,7 +117,7 @@ class StatePlan:
 
 @dataclass(frozen=True)
 class Average:
-    """An exponential moving average of a network's weights: ``beta`` is a node, ``buffers`` copied or averaged."""
+    """An exponential moving average of a network's weights: ``beta`` is a node, ``buffers`` as in ``follow.py``."""
 
     network: str
     source: str

@@ -59,17 +59,19 @@ def bcel(pred: Tensor, target: Target) -> Tensor:
 def ce(pred: Tensor, target: Tensor | int) -> Tensor:
     """``ce(q[1], c)``: cross-entropy of logits N×C and integer labels N, or one label for all.
 
-    Logits N×C×H×W go with labels N×H×W.
+    Logits N×C×H×W go with labels N×H×W. Floats with the logits' shape are probabilities: ``ce(x, softmax(t, 1))``.
     """
     if not isinstance(target, Tensor):
         shape = (pred.shape[0], *pred.shape[2:]) if pred.ndim > 1 else ()
         target = torch.full(shape, int(target), device=pred.device)
     elif target.is_floating_point():
-        raise GanflowError(
-            f"ce: the target has dtype {target.dtype}",
-            hint="labels are integers from 0 to C - 1",
-            code="bad-labels",
-        )
+        if target.shape != pred.shape:
+            raise GanflowError(
+                f"ce: the target has dtype {target.dtype} and shape {_shape(target)}",
+                hint=f"labels are integers from 0 to C - 1; probabilities have the logits' shape {_shape(pred)}",
+                code="bad-labels",
+            )
+        return F.cross_entropy(pred, target)
     return F.cross_entropy(pred, target.long())
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from ganflow.errors import Location
 from ganflow.gradients import Gradient, Recorder, total
 from ganflow.graph import StepGraph, Term, UpdatePlan
-from ganflow.reach import Reach, reach
+from ganflow.reach import Reach, differentiated, reach
 
 Kind = Literal["none", "zero", "some", "non-finite"]
 LEGEND = "· none   0 exactly zero   ! not finite   ✗ not what the plan says   (…) shared in a group, steps nothing"
@@ -85,6 +85,7 @@ class Measured:
         groups = ([*p.updates] for p in self.graph.walk())
         group = next((g for g in groups if any(u.name == update.name for u in g)), [update])
         others = frozenset(n for u in group for n in u.moves)
+        others |= differentiated(self.graph.nodes, {u.loss for u in group})
         return reach(self.graph.nodes, term.node, frozenset(update.moves), group=others, taken=self.taken)
 
     def trained(self, update: str, network: str) -> list[int]:

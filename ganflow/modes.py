@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from ganflow.graph import NOT_DIFFERENTIABLE, Edge, Mode, Node, Unroll, in_order
+from ganflow.nodes import WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def modes_of(nodes: Mapping[str, Node], losses: Iterable[str], trained: Set[str]
     live = _live(nodes, losses)
     paths = {n: frozenset(grad_path(nodes, order, n)) for n in order if nodes[n].kind == "grad"}
     ends = {n: nodes[n].inputs[1] for n in paths}
-    leaves = {x for x in ends.values() if not (x in needs and x in live) and nodes[x].kind != "parameter"}
+    leaves = {x for x in ends.values() if not (x in needs and x in live) and nodes[x].kind not in WEIGHTS}
     leaves -= {x for x in leaves if any(x in paths[n] for n in paths if ends[n] != x)}
     return Modes(frozenset(trained), order, roots, needs, live, paths, frozenset(leaves))
 
@@ -125,14 +126,15 @@ def _live(nodes: Mapping[str, Node], roots: Iterable[str]) -> frozenset[str]:
 def grad_path(nodes: Mapping[str, Node], order: Iterable[str], grad: str) -> set[str]:
     """The nodes from x to y of a ``grad(y, x)``, both included; empty if y does not depend on x."""
     y, x = nodes[grad].inputs
-    parameter_of = nodes[x].target if nodes[x].kind == "parameter" else None
+    network = nodes[x].target if nodes[x].kind in WEIGHTS else None
     below = {x}
     for name in order:
         node = nodes[name]
         reads = any(i in below and passes_gradient(node, p) for p, i in enumerate(node.inputs))
-        same = node.kind == "parameter" and (node.target, node.path) == (nodes[x].target, nodes[x].path)
-        uses_parameter = parameter_of is not None and (same or (node.kind == "call" and node.target == parameter_of))
-        if reads or uses_parameter:
+        whole = nodes[x].kind == "network" and node.target == network
+        same = node.kind == "parameter" and (whole or (node.target, node.path) == (nodes[x].target, nodes[x].path))
+        called = node.kind in ("call", "op") and network in node.networks and not node.frozen
+        if reads or (network is not None and (same or called)):
             below.add(name)
     return below & _live(nodes, [y])
 

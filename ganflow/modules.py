@@ -25,8 +25,8 @@ from ganflow.experiment import Diagnostic, Experiment
 from ganflow.games import unbounded_critics
 from ganflow.graph import StepGraph
 from ganflow.inside import check_inside
-from ganflow.modes import grad_path
-from ganflow.nodes import Node, in_order
+from ganflow.modes import grad_path, modes_of
+from ganflow.nodes import WEIGHTS, Node, in_order
 from ganflow.sharing import check_owners, check_parts
 
 Networks = Mapping[str, nn.Module]
@@ -43,13 +43,15 @@ def check_modules(experiment: Experiment, graph: StepGraph, networks: Networks) 
     """Every finding."""
     roots = [u.loss for u in graph.updates] + [s.next for s in graph.states]
     order = in_order(graph.nodes, roots)
+    # an attack on the input is no penalty: its gradient is used, and not differentiated
+    differentiated = {n for u in graph.updates for n in modes_of(graph.nodes, [u.loss], frozenset(u.moves)).carrying}
     found: list[Diagnostic] = []
     for node in (graph.nodes[n] for n in order):
         if node.kind == "call":
             found += _call(experiment, networks, graph.nodes, node)
         elif node.kind == "parameter":
             found += _parameter(experiment, networks, node)
-        elif node.kind == "grad":
+        elif node.kind == "grad" and node.id in differentiated:
             found += _batch_norm(experiment, graph, networks, order, node)
     found += [*_critics(experiment, graph, networks), *check_inside(experiment, graph, networks)]
     return [*_owners(experiment, graph, networks), *found]
@@ -137,7 +139,7 @@ def _batch_norm(
     experiment: Experiment, graph: StepGraph, networks: Networks, order: list[str], node: Node
 ) -> Iterator[Diagnostic]:
     """With batch statistics the gradient of one sample's output reaches all samples: no penalty per sample."""
-    if graph.nodes[node.inputs[1]].kind == "parameter":
+    if graph.nodes[node.inputs[1]].kind in WEIGHTS:
         return
     path, seen = grad_path(graph.nodes, order, node.id) - {node.inputs[1]}, set[str]()
     for call in (graph.nodes[n] for n in order if n in path):

@@ -19,6 +19,7 @@ Kind = Literal[
     "draw", "op", "call", "parameter", "detach", "grad", "index", "slice", "pack", "unroll",
 ]  # fmt: skip
 
+WEIGHTS = ("parameter", "network")  # what `grad(y, x)` differentiates in, beside values: a weight, all of a network
 LEAVES = frozenset({"field", "constant", "counter", "state", "schedule", "network", "parameter"})
 OPERATORS = frozenset({"+", "-", "*", "/", "//", "%", "**", "@", "neg"})
 NOT_DIFFERENTIABLE = frozenset(
@@ -35,6 +36,7 @@ class Unroll:
         loss: node of the inner loss; what of it depends on ``source`` is evaluated anew in every inner step.
         steps, lr: of the inner SGD.
         passes: for each input of the node, whether gradient passes from the inner loss to it.
+        first_order: gradient passes to the source's weights as if the steps were constants.
     """
 
     source: str
@@ -42,6 +44,7 @@ class Unroll:
     steps: int
     lr: float
     passes: tuple[bool, ...] = ()
+    first_order: bool = False
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import builtins
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -50,98 +50,16 @@ class OpInfo:
     host_result: bool = False
 
 
-# --- joining, splitting, shapes -------------------------------------------------------------------
-
-
-def cat(*tensors: Tensor | Sequence[Tensor], dim: int = 1) -> Tensor:
-    """``cat(real_A, fake_B)`` joins along channels; ``cat(a, b, dim=0)`` along the batch; a list is fine."""
-    if len(tensors) == 1 and not isinstance(tensors[0], Tensor):
-        return torch.cat(tuple(tensors[0]), dim)
-    return torch.cat(tensors, dim)  # type: ignore[arg-type]
-
-
-def flat(x: Tensor) -> Tensor:
-    """``flat(x)``: N×C×H×W -> N×(C·H·W). Keeps dim 0; a vector N becomes N×1."""
-    return x.flatten(1) if x.ndim > 1 else x.unsqueeze(1)
-
-
-def size(x: Tensor, dim: int) -> int:
-    """``size(x, 2)``: the length of one dim, a host number."""
-    return x.shape[dim]
-
-
-def chunk(x: Tensor, n: int, dim: int = 0) -> tuple[Tensor, ...]:
-    """``chunk(x, 2)``: up to ``n`` equal parts along ``dim``, as a tuple of views."""
-    return torch.chunk(x, n, dim)
-
-
-def flip(x: Tensor, dim: int | Sequence[int] = -1) -> Tensor:
-    """``flip(x)`` mirrors an image left to right; ``dim`` may be several dims."""
-    return torch.flip(x, (dim,) if isinstance(dim, int) else tuple(dim))
-
-
-RESIZE_MODES = ("nearest", "nearest-exact", "bilinear", "bicubic", "area")
-
-
-def resize(
-    x: Tensor, size_or_scale: int | float | Sequence[int], mode: str = "bilinear", *, antialias: bool = False
-) -> Tensor:
-    """``resize(x, (64, 128))``, ``resize(x, 64)`` (64×64), ``resize(x, 0.5)`` (half): an image N×C×H×W.
-
-    A whole number is a size in pixels and a float is a factor, so ``2`` is 2×2 pixels and ``2.0`` doubles.
-    ``antialias`` smooths before shrinking (bilinear and bicubic only).
-    """
-    if mode not in RESIZE_MODES:
-        raise GanflowError(f"resize: mode is {mode!r}", hint=f"allowed: {', '.join(RESIZE_MODES)}", code="bad-mode")
-    if isinstance(size_or_scale, float):
-        return F.interpolate(x, scale_factor=size_or_scale, mode=mode, antialias=antialias)
-    pixels = (size_or_scale,) * 2 if isinstance(size_or_scale, int) else tuple(size_or_scale)
-    return F.interpolate(x, size=pixels, mode=mode, antialias=antialias)
-
-
-def per_sample(x: Tensor, like: Tensor) -> Tensor:
-    """``per_sample(uniform(size(real, 0)), real)``: N numbers as N×1×…×1, one for each sample of ``like``."""
-    if x.ndim != 1 or len(x) != len(like):
-        raise GanflowError(
-            f"per_sample: {tuple(x.shape)} numbers for {len(like)} samples", hint="one number per sample", code="shape"
-        )
-    return x.view(-1, *[1] * (like.ndim - 1))
-
-
-def full(
-    shape: int | Sequence[int],
-    value: Value,
-    *,
-    like: Tensor | None = None,
-    device: torch.device | str | None = None,
-) -> Tensor:
-    """``full((batch_size, 1), 0.9, like=pred)``: a tensor of one value, with ``like``'s dtype and device.
-
-    Without ``like`` the dtype is torch's default float (also for a whole ``value``), the device ``device`` or
-    torch's default. A 0-d tensor as ``value`` is expanded: it keeps its gradient, dtype and device.
-    """
-    lengths = (shape,) if isinstance(shape, int) else tuple(shape)
-    if isinstance(value, Tensor):
-        return value.expand(lengths)
-    if like is not None:
-        return like.new_full(lengths, value)
-    return torch.full(lengths, value, dtype=torch.get_default_dtype(), device=device)
-
-
-def one_hot(y: Tensor, n: int) -> Tensor:
-    """``one_hot(y, 10)``: integer labels 0 to 9 of any shape S -> floats S×10."""
-    if not isinstance(y, Tensor) or y.is_floating_point():
-        given = f"a tensor of {y.dtype}" if isinstance(y, Tensor) else repr(y)
-        raise GanflowError(f"one_hot: y is {given}", hint="y is a tensor of integer labels", code="bad-labels")
-    zeros = torch.zeros(*y.shape, n, dtype=torch.get_default_dtype(), device=y.device)
-    return zeros.scatter_(-1, y.long().unsqueeze(-1), 1.0)
-
-
 # --- reductions -----------------------------------------------------------------------------------
 
 
 def mean(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
-    """``mean(x)`` over everything; ``mean(x, 1)``, ``mean(x, dim=(2, 3))`` over some dims."""
+    """``mean(x)`` over everything; ``mean(x, 1)``, ``mean(x, dim=(2, 3))`` over some dims.
+
+    Of truths (``mean(D(real) > 0)``, an accuracy) and whole numbers too: in torch's default float type.
+    """
+    if not (x.is_floating_point() or x.is_complex()):
+        x = x.to(torch.get_default_dtype())
     return x.mean() if dim is None and not keepdim else x.mean(dim, keepdim)
 
 
@@ -163,6 +81,26 @@ def norm(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
 def logsumexp(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """``logsumexp(x, 1)``: log of the summed exponentials, stable; over everything without ``dim``."""
     return torch.logsumexp(x, tuple(range(x.ndim)) if dim is None else dim, keepdim)
+
+
+def softmax(x: Tensor, dim: int) -> Tensor:
+    """``softmax(logits, 1)``: probabilities along one dim."""
+    return torch.softmax(x, dim)
+
+
+def log_softmax(x: Tensor, dim: int) -> Tensor:
+    """``-mean(sum(p * log_softmax(logits, 1), 1))``: logs of the probabilities along one dim, stable."""
+    return torch.log_softmax(x, dim)
+
+
+def amax(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
+    """``amax(softmax(logits, 1), 1)``: the largest, over everything or some dims; equal ones share the gradient."""
+    return torch.amax(x, () if dim is None else dim, keepdim)
+
+
+def amin(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
+    """``amin(distances, 1)``: the smallest, over everything or some dims; equal ones share the gradient."""
+    return torch.amin(x, () if dim is None else dim, keepdim)
 
 
 def argmax(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
@@ -236,6 +174,11 @@ def tanh(x: Value) -> Value:
 def cos(x: Value) -> Value:
     """``cos(3.14159 * step / 1000)``, of an angle in radians; numbers too."""
     return torch.cos(x) if isinstance(x, Tensor) else math.cos(x)
+
+
+def sin(x: Value) -> Value:
+    """``sin(3.14159 * step / 1000)``, of an angle in radians; numbers too."""
+    return torch.sin(x) if isinstance(x, Tensor) else math.sin(x)
 
 
 def relu(x: Value) -> Value:
@@ -346,12 +289,11 @@ def detach(x: Any) -> Any:
     )
 
 
-_UNARY = (sqrt, square, abs, exp, log, sign, tanh, cos, relu, softplus, sigmoid)
+_UNARY = (sqrt, square, abs, exp, log, sign, tanh, sin, cos, relu, softplus, sigmoid)
 _HOST: tuple[Callable[..., Any], ...] = (*_UNARY, pow, minimum, maximum, clamp, lerp, where, detach)
-_TENSOR = (cat, flat, mean, sum, std, norm, one_hot, argmax, chunk, per_sample, flip, resize, full, logsumexp)
+_TENSOR = (mean, sum, std, norm, amax, amin, argmax, logsumexp, softmax, log_softmax)
 
 OPS: tuple[OpInfo, ...] = (
     *(OpInfo(f.__name__, f, host=True) for f in _HOST),
     *(OpInfo(f.__name__, f) for f in _TENSOR),
-    OpInfo("size", size, host_result=True),
 )

@@ -1,7 +1,7 @@
 """Nodes -> expressions of Python over variables.
 
 printer = Printer(graph.nodes, variable_names(graph))
-printer.text("pred_fake", action)             # 'D(cat(real_A, fake_B.detach()))'
+printer.text("pred_fake", action)             # 'D(cat(real_A, detach(fake_B)))'
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ class Printer:
         value = self.expression(name, action) if node.kind == "parameter" else E.Name(self.variables[name])
         cut = action is not None and (reader, position) in action.cut
         if cut and (name in self.with_graph or node.kind == "parameter"):
-            return E.Call(E.Attribute(value, "detach"))
+            if node.kind == "unroll":  # a network
+                return E.Call(E.Attribute(value, "detach"))
+            return E.Call(E.Name("detach"), (value,))  # the op: a network may return a list
         return value
 
     def expression(self, name: str, action: Evaluate | None) -> E.Expr:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from ganflow.graph import Node, ancestors
 from ganflow.modes import Modes, grad_path, modes_of, passes_gradient
+from ganflow.nodes import WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,20 @@ def reach(
     """What a term of an update that trains these networks should reach.
 
     Args:
-        group: all that the members of its group train: they share evaluations, and each takes what is its own.
+        group: what keeps the graph of its weights in the same evaluation, and whose gradient the update does not
+            take: all that the members of its group train, and what their losses have a ``grad(y, G)`` of.
         taken: node of a host test -> its outcome, as far as it is known: the other branch reaches nothing now.
     """
     modes = modes_of(nodes, [term], frozenset(trained))
     both = modes_of(nodes, [term], frozenset(trained) | group)
     may = {n for c in both.carrying for n in _own(nodes[c])} & both.trained
     return Reach(frozenset(_must(nodes, term, modes, taken or {})), frozenset(may))
+
+
+def differentiated(nodes: Mapping[str, Node], roots: Set[str]) -> frozenset[str]:
+    """Networks of which the roots have a ``grad(y, G)``, or a ``grad(y, G.head.weight)``."""
+    grads = (nodes[n] for n in ancestors(nodes, roots) if nodes[n].kind == "grad")
+    return frozenset(nodes[g.inputs[1]].target for g in grads if nodes[g.inputs[1]].kind in WEIGHTS)
 
 
 def way(nodes: Mapping[str, Node], term: str, network: str) -> frozenset[str]:
@@ -80,7 +88,7 @@ def _must(nodes: Mapping[str, Node], term: str, modes: Modes, taken: Mapping[str
         seen.add(node.id)
         if node.kind == "grad":
             x = node.inputs[1]
-            path = grad_path(nodes, modes.slice, node.id) if nodes[x].kind != "parameter" else set()
+            path = grad_path(nodes, modes.slice, node.id) if nodes[x].kind not in WEIGHTS else set()
             found |= {n for p in path - {x} for n in _own(nodes[p])}
             continue
         found |= set(_own(node))

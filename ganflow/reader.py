@@ -296,11 +296,20 @@ class Reader:
                 f"`{name}` takes {wanted} argument{'s' * (wanted > 1)}, {len(tree.args) + len(tree.keywords)} given",
                 location=tree.location, hint=f"write `{usage}`", code="arguments",
             )  # fmt: skip
-        inputs = tuple(self.value(a, scope) for a in tree.args)
+        inputs = tuple(self.differentiable(a, scope) if name == "grad" and k else self.value(a, scope)
+                       for k, a in enumerate(tree.args))  # fmt: skip
         if name == "grad" and not self.nodes[inputs[1]].is_statement and self.nodes[inputs[1]].kind not in LEAVES:
             self.nodes[inputs[1]] = replace(self.nodes[inputs[1]], name=inputs[1])  # its leaf is made of a value
         host = name == "detach" and self.nodes[inputs[0]].host
         return self.leaf(scope, tree, name, inputs=inputs, host=host)
+
+    def differentiable(self, tree: E.Expr, scope: Scope) -> str:
+        """The x of ``grad(y, x)``: a value, or a network for all of its weights."""
+        local = self.read(tree, scope)
+        if isinstance(local, NetworkName) and local.frozen:
+            raise GanflowError("a frozen network has no gradient", location=tree.location, code="arguments",
+                               hint=f"write `grad(y, {local.name})`")  # fmt: skip
+        return self.network_leaf(local, tree) if isinstance(local, NetworkName) else local
 
     def frozen(self, tree: E.Call, scope: Scope) -> NetworkName:
         inner = self.read(tree.args[0], scope) if len(tree.args) == 1 and not tree.keywords else None
@@ -342,8 +351,17 @@ class Reader:
             raise GanflowError(f"the template `{name}` calls itself: {loop}", location=tree.location, code="cycle")
         arguments = bind(found, tree)
         inner = Scope(scope.owner, f"{scope.path}/{name}", {}, (*scope.expanding, name))
-        inner.locals = {parameter: self.read(value, scope) for parameter, value in arguments}
+        uses = Counter(n.id for n in E.walk(found.body) if isinstance(n, E.Name))
+        for parameter, value in arguments:
+            inner.locals[parameter] = self.argument(value, scope, f"{inner.path}.{parameter}", uses[parameter])
         return self.value(found.body, inner)
+
+    def argument(self, value: E.Expr, scope: Scope, name: str, uses: int) -> Local:
+        """What a template is given; an expression that it reads several times is evaluated once, under a name."""
+        local = self.read(value, scope)
+        if uses < 2 or not isinstance(local, str) or isinstance(value, E.Name) or self.nodes[local].is_statement:
+            return local
+        return self.part(local, name)
 
     # -- nodes --
 

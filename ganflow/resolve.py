@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ganflow import expr as E
-from ganflow.errors import Location
+from ganflow.errors import GanflowError, Location
 from ganflow.experiment import Experiment, Text, Update
 from ganflow.graph import Node
 from ganflow.names import check_clashes
@@ -73,6 +73,28 @@ def _others(experiment: Experiment, scheduled: list[Update]) -> Iterator[tuple[s
         if network.ema_of is not None:
             place = network.where.get("ema_beta", network.location)
             yield beta_key(network.name), network.ema_beta, place
+
+
+def first_values(experiment: Experiment) -> Program:
+    """What states start as, where that is an expression (``init = 'randn(16, 4)'``): state -> its node in ``roots``.
+
+    Raises:
+        GanflowError: ``state-init`` for one that reads what is not there before the first iteration.
+    """
+    given = {s.name: s.init for s in experiment.states.values() if isinstance(s.init, Text)}
+    if not given:
+        return Program({}, {}, {})
+    owners = {f"{_state_owner(experiment, s)}.init": s for s in given}
+    program = resolve(experiment, {owner: given[s] for owner, s in owners.items()})
+    for node in program.nodes.values():
+        if node.kind in ("field", "counter", "state", "call", "parameter", "network", "schedule"):
+            raise GanflowError(
+                f"the first value of a state reads `{node.text or node.target}`, which is not there before the first "
+                "iteration", location=node.location, code="state-init",
+                hint="it is made of numbers, draws and ops: init = 'randn(16, 4)'\n"
+                "for the first value of something else: `value if step == 0 else state`",
+            )  # fmt: skip
+    return Program(program.nodes, program.names, {owners[owner]: node for owner, node in program.roots.items()})
 
 
 def when_key(update: str) -> str:

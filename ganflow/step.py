@@ -91,8 +91,8 @@ class TrainStep:
         self.counters = Counters()
         self.random: Random = random or SeededRandom(self.seed, device=str(self.device))
         self.randomness = Randomness(self.random, seed=self.seed)
-        self.states: dict[str, Any] = {s.name: s.init for s in experiment.states.values()}
         self.pools: dict[str, Any] = {}  # site of a stateful op -> its state
+        self.states: dict[str, Any] = assembly.states(self)
         self._iterator: Iterator[Mapping[str, Tensor]] | None = None
         self._peeked: Mapping[str, Tensor] | None = None
         self._ended = 0  # epochs that ended since the iteration began
@@ -237,9 +237,14 @@ def set_hyperparameters(step: TrainStep, key: str, counters: Counters) -> None:
             group[argument] = function(counters)
 
 
-def gradient(y: Tensor, x: Tensor, *, create_graph: bool, retain_graph: bool | None = None) -> Tensor:
+def gradient(y: Tensor, x: Tensor | nn.Module, *, create_graph: bool, retain_graph: bool | None = None) -> Tensor:
     """``grad(y, x)`` of the language: dy/dx, a non-scalar y summed."""
     total = y if y.dim() == 0 else y.sum()
+    if isinstance(x, nn.Module):  # all of its weights, as one vector
+        own = [p for p in x.parameters() if p.requires_grad]
+        kept = retain_graph or create_graph
+        found = torch.autograd.grad(total, own, None, kept, create_graph, materialize_grads=True)
+        return torch.cat([g.flatten() for g in found])
     return torch.autograd.grad(total, x, create_graph=create_graph, retain_graph=retain_graph or create_graph)[0]
 
 

@@ -71,23 +71,32 @@ class _Method(nn.Module):
 
 
 def unrolled(
-    network: nn.Module, loss: Callable[[Any], Tensor], *, steps: int, lr: float, create_graph: bool
+    network: nn.Module,
+    loss: Callable[[Any], Tensor],
+    *,
+    steps: int,
+    lr: float,
+    create_graph: bool,
+    first_order: bool = False,
 ) -> Unrolled:
     """The network after ``steps`` steps of SGD on ``loss(network)``, from its weights as they are now.
 
     Args:
         create_graph: gradient flows through the steps, to whatever the loss depends on, and to the network's own
             weights where these ask for one.
+        first_order: what the steps add is constant to autograd, so the gradient in the weights after them is the
+            gradient in the network's own: first-order MAML (Finn et al. 2017, arXiv:1703.03400), extragradient.
     """
     weights = {
         k: p if p.requires_grad else p.detach().requires_grad_(p.is_floating_point())
         for k, p in network.named_parameters()
     }
     buffers = {k: b.clone() for k, b in network.named_buffers()}
+    second = create_graph and not first_order
     for _ in range(steps):
         with torch.enable_grad():
             value = loss(Unrolled(network, weights, buffers))
-            found = torch.autograd.grad(value, list(weights.values()), create_graph=create_graph, allow_unused=True)
+            found = torch.autograd.grad(value, list(weights.values()), create_graph=second, allow_unused=True)
             stepped = {k: w if g is None else w - lr * g for (k, w), g in zip(weights.items(), found, strict=True)}
         weights = stepped if create_graph else {k: w.detach().requires_grad_() for k, w in stepped.items()}
     done = Unrolled(network, weights, buffers)

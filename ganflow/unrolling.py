@@ -58,8 +58,10 @@ def _unrolled(reader: Reader, experiment: Experiment, network: Network) -> Node:
             hint=f"it is minimized in the weights of {source}",
         )  # fmt: skip
     outer = _read_from_outside(reader.nodes, inner)
-    networks = dict.fromkeys((source, *(n for i in inner for n in reader.nodes[i].networks)))
-    how = Unroll(source, loss, int(network.unroll_steps), float(network.unroll_lr), tuple(outer.values()))
+    first = network.unroll_first_order
+    networks = dict.fromkeys((source, *(n for i in inner for n in reader.nodes[i].networks if not first)))
+    passes = tuple(passes and not first for passes in outer.values())
+    how = Unroll(source, loss, int(network.unroll_steps), float(network.unroll_lr), passes, first)
     return Node(
         network.name, "unroll", source, inputs=tuple(outer), value=how, networks=tuple(networks), name=network.name,
         text=f"{source} after {how.steps} steps on {given.source}", location=place,

@@ -63,7 +63,7 @@ def _texts(experiment: Experiment) -> Iterator[Text]:
         yield from (Text(t.split(".")[0], here) for t in update.trains)
         yield from _arguments(update.optimizer)
     for state in experiment.states.values():
-        yield from (t for t in (state.next, state.when) if t is not None)
+        yield from (t for t in (state.init, state.next, state.when) if isinstance(t, Text))
     for network in experiment.networks.values():
         yield from _arguments(network.optimizer)
         if network.ema_of is not None and isinstance(network.ema_beta, Text):  # it runs, whether it is shown or not

@@ -232,6 +232,7 @@ class Writer:
             self.line(f"    {self.variables[statement]} = {text}", context, statement)
         self.line(f"    return {self.printer.text(how.loss, inside)}", context, how.loss)
         flags = f"steps={how.steps}, lr={how.lr!r}, create_graph={action.create_graph}"
+        flags += ", first_order=True" if how.first_order else ""
         self.line(f"{self.variables[node.id]} = unrolled({how.source}, {name}, {flags})", context, node.id, comment)
 
     def reads_parameter(self, reads: set[str]) -> bool:
@@ -322,7 +323,7 @@ class Writer:
             self.line(f"observe({update.name!r}, {root.id!r}, {loss})")
             self.line(f"observe({update.name!r}, {BEFORE_BACKWARD!r}, {loss})")
         targets = "" if self.textbook else f"inputs=parameters[{update.name!r}]"
-        keep = "retain_graph=True" if update.retain_graph else ""
+        keep = "retain_graph=True" if update.retain_graph or self.textbook else ""
         whole = f"(share * {loss})" if parts else loss
         self.line(f"{whole}.backward({', '.join(t for t in (targets, keep) if t)})", (), root.id)
         if self.observe:
@@ -332,7 +333,9 @@ class Writer:
         for term in update.terms:
             value = self.graph.nodes[term.node]
             shown = self.variables[term.node] if value.is_statement else f"({self.printer.text(term.node)})"
-            self.line(f"logs['loss/{term.name}'] = {shown}.detach()", node=term.node)
+            number = value.host or value.target == "if"  # a branch may be one
+            detached = f"detach({shown})" if number else f"{shown}.detach()"
+            self.line(f"logs['loss/{term.name}'] = {detached}", node=term.node)
             if term.factor is not None:
                 weight = repr(term.weight) if term.weight is not None else self.printer.text(term.factor)
                 self.line(f"logs['weight/{term.name}'] = {weight}")

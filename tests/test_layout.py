@@ -63,6 +63,7 @@ LAYERS = {
     "nn": 3,
     "losses": 3,
     "ops": 3,
+    "shapes": 3,
     "metrics": 3,
     "meta": 3,
     "data": 3,
@@ -132,7 +133,7 @@ COMPILER |= {"paths", "habits", "games", "judges", "domains", "penalties"}
 HEAVY = {"torch", "torchmetrics", "gin"}
 
 # What gin files name: plain Python and torch, usable without gin and without an experiment.
-PLAIN = {"nn", "losses", "ops", "metrics", "data"}
+PLAIN = {"nn", "losses", "ops", "shapes", "metrics", "data"}
 
 TOP_LEVEL = {"ganflow", "experiments", "tests", "tools", "docs"}
 TOP_LEVEL |= {"setup.py", "README.md", "LICENSE", "CHANGELOG.md"}

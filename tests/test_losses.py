@@ -103,6 +103,8 @@ def test_ce() -> None:
     assert losses.ce(x, 2).item() == pytest.approx(-log_p[:, 2].mean(), rel=1e-13)
     images = torch.from_numpy(rng.normal(size=(2, 4, 3, 3)))
     assert torch.equal(losses.ce(images, 1), F.cross_entropy(images, torch.ones(2, 3, 3).long()))
+    p = torch.from_numpy(rng.dirichlet(np.ones(4), size=6))
+    assert losses.ce(x, p).item() == pytest.approx(-(p.numpy() * log_p).sum(1).mean(), rel=1e-13)
     with pytest.raises(GanflowError, match="labels are integers"):
         losses.ce(x, torch.rand(6))
 

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ganflow import ops
+from ganflow import ops, shapes
 from ganflow.errors import GanflowError
 
 LANGUAGE = """cat flat mean sum std norm sqrt square abs exp log pow sign tanh relu softplus sigmoid clamp
 minimum maximum lerp where one_hot argmax size chunk flip resize full logsumexp detach
-cos per_sample"""
+cos per_sample sin softmax log_softmax amax amin stack reshape transpose permute arange"""
 
 rng = np.random.default_rng(0)
 A, B = rng.normal(size=(2, 3, 4, 5)), rng.normal(size=(2, 3, 4, 5))
@@ -55,6 +55,22 @@ CASES: list[tuple[str, tuple[Any, ...], dict[str, Any], Any, bool]] = [
     ("logsumexp", (X, 1), {}, np.log(np.exp(A).sum(1)), True),
     ("argmax", (X,), {}, A.argmax(), False),
     ("argmax", (X, 1), {}, A.argmax(1), False),
+    ("softmax", (X, 1), {}, np.exp(A) / np.exp(A).sum(1, keepdims=True), True),
+    ("log_softmax", (X, 1), {}, A - np.log(np.exp(A).sum(1, keepdims=True)), True),
+    ("amax", (X,), {}, A.max(), True),
+    ("amax", (X, 1), {"keepdim": True}, A.max(1, keepdims=True), True),
+    ("amin", (X, ROWS), {}, A.min(ROWS), True),
+    ("mean", (torch.tensor([True, False, True, True]),), {}, np.array(0.75), False),
+    ("mean", (torch.tensor([[1, 2], [4, 6]]), 0), {}, np.array([2.5, 4.0]), False),
+    ("stack", (X, Y), {}, np.stack([A, B]), True),
+    ("stack", ([X, Y],), {"dim": 2}, np.stack([A, B], 2), False),
+    ("reshape", (X, (6, -1)), {}, A.reshape(6, 20), True),
+    ("reshape", (X, -1), {}, A.reshape(-1), True),
+    ("transpose", (X,), {}, A.swapaxes(2, 3), True),
+    ("transpose", (X, 0, 1), {}, A.swapaxes(0, 1), True),
+    ("permute", (X, (1, 3, 0, 2)), {}, A.transpose(1, 3, 0, 2), True),
+    ("arange", (4,), {}, np.arange(4), False),
+    ("sin", (X,), {}, np.sin(A), True),
     ("sqrt", (POSITIVE,), {}, np.sqrt(P), True),
     ("square", (X,), {}, A**2, True),
     ("abs", (X,), {}, np.abs(A), True),
@@ -103,7 +119,7 @@ CASES: list[tuple[str, tuple[Any, ...], dict[str, Any], Any, bool]] = [
     ("detach", (X,), {}, A, False),
 ]
 IDS = [f"{name}-{index}" for index, (name, *_) in enumerate(CASES)]
-OP = {op.name: op for op in ops.OPS}
+OP = {op.name: op for op in (*ops.OPS, *shapes.OPS)}
 
 
 def call(name: str, *args: Any, **kwargs: Any) -> Any:
@@ -117,7 +133,7 @@ def on_meta(value: Any) -> Any:
 def test_every_op_of_the_language_is_there_and_tested() -> None:
     assert sorted(OP) == sorted(LANGUAGE.split())
     assert {name for name, *_ in CASES} | {"size", "chunk"} == set(LANGUAGE.split())
-    assert all(op.kind == "pure" for op in ops.OPS)
+    assert all(op.kind == "pure" for op in OP.values())
 
 
 @pytest.mark.parametrize("name,args,kwargs,expected,_", CASES, ids=IDS)
@@ -141,24 +157,24 @@ def test_no_op_reads_a_tensors_values(name: str, args: Any, kwargs: Any, expecte
 
 
 def test_cat_takes_a_list_and_one_tensor() -> None:
-    assert torch.equal(ops.cat([X, Y]), torch.cat([X, Y], 1))
-    assert torch.equal(ops.cat((X, Y), dim=0), torch.cat([X, Y], 0))
-    assert torch.equal(ops.cat(X), X)
+    assert torch.equal(shapes.cat([X, Y]), torch.cat([X, Y], 1))
+    assert torch.equal(shapes.cat((X, Y), dim=0), torch.cat([X, Y], 0))
+    assert torch.equal(shapes.cat(X), X)
 
 
 def test_size_is_a_host_number() -> None:
-    assert ops.size(X, 2) == 4 and ops.size(X, -1) == 5 and type(ops.size(X, 0)) is int
+    assert shapes.size(X, 2) == 4 and shapes.size(X, -1) == 5 and type(shapes.size(X, 0)) is int
     assert OP["size"].host_result
 
 
 def test_chunk_splits_the_batch() -> None:
-    first, second = ops.chunk(torch.arange(10.0), 2)
+    first, second = shapes.chunk(torch.arange(10.0), 2)
     assert first.tolist() == [0, 1, 2, 3, 4] and second.tolist() == [5, 6, 7, 8, 9]
-    assert [part.shape[1] for part in ops.chunk(X, 3, dim=1)] == [1, 1, 1]
+    assert [part.shape[1] for part in shapes.chunk(X, 3, dim=1)] == [1, 1, 1]
 
 
 def test_flat_of_an_empty_batch() -> None:
-    assert ops.flat(torch.empty(0, 3, 4)).shape == (0, 12)
+    assert shapes.flat(torch.empty(0, 3, 4)).shape == (0, 12)
 
 
 @pytest.mark.parametrize("dim", [None, 1])
@@ -180,28 +196,28 @@ def test_a_number_as_bound_takes_the_whole_gradient_at_a_tie() -> None:
 
 def test_full_follows_like_and_keeps_a_values_gradient() -> None:
     like = torch.zeros(1, dtype=torch.float16, device="meta")
-    got = ops.full((2, 1), 0.9, like=like)
+    got = shapes.full((2, 1), 0.9, like=like)
     assert (got.dtype, got.device.type, got.shape) == (torch.float16, "meta", (2, 1))
-    assert ops.full(2, 1).dtype == torch.float32
-    assert ops.full(2, 1, device="meta").device.type == "meta"
+    assert shapes.full(2, 1).dtype == torch.float32
+    assert shapes.full(2, 1, device="meta").device.type == "meta"
     value = torch.tensor(3.0, requires_grad=True)
-    assert torch.autograd.grad(ops.full((2, 3), value).sum(), value)[0] == 6
+    assert torch.autograd.grad(shapes.full((2, 3), value).sum(), value)[0] == 6
 
 
 def test_one_hot_is_float_and_refuses_what_is_no_label() -> None:
-    assert ops.one_hot(torch.tensor([1]), 3).dtype == torch.float32
+    assert shapes.one_hot(torch.tensor([1]), 3).dtype == torch.float32
     for bad in (torch.tensor([1.0]), 1):
         with pytest.raises(GanflowError, match="integer labels"):
-            ops.one_hot(bad, 3)  # type: ignore[arg-type]
+            shapes.one_hot(bad, 3)  # type: ignore[arg-type]
     with pytest.raises((RuntimeError, IndexError)):
-        ops.one_hot(torch.tensor([3]), 3)
+        shapes.one_hot(torch.tensor([3]), 3)
 
 
 def test_resize_names_its_modes() -> None:
     with pytest.raises(GanflowError, match="allowed: nearest, nearest-exact, bilinear"):
-        ops.resize(X, 2, "linear")
-    smooth = ops.resize(X, (2, 2), antialias=True)
-    assert not torch.allclose(smooth, ops.resize(X, (2, 2)))
+        shapes.resize(X, 2, "linear")
+    smooth = shapes.resize(X, (2, 2), antialias=True)
+    assert not torch.allclose(smooth, shapes.resize(X, (2, 2)))
 
 
 def test_detach_reaches_into_containers() -> None:

@@ -59,7 +59,7 @@ def test_pix2pix_equals_the_hand_written_loop(dtype: torch.dtype, tolerance: flo
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("fake_B.detach()", "fake_B"),
+        ("detach(fake_B)", "fake_B"),
         ("100.0 * G_L1", "10.0 * G_L1"),
         ("0.5 * (D_fake + D_real)", "(D_fake + D_real)"),
         ("clear_gradients(optimizers['D'])", "pass"),
