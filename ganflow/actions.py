@@ -133,16 +133,18 @@ def _cut(c: Context, node: Node, uses: Sequence[Modes]) -> tuple[tuple[str, int]
 
 
 def _in_cone(modes: Modes, edge: Edge) -> bool:
-    return edge.reader in modes.cone and edge.source in modes.cone
+    return any(edge.reader in path and edge.source in path for path in modes.paths.values())
 
 
 def _cone_edges(c: Context, decision: Decision, node: Node) -> tuple[tuple[str, int], ...]:
     """Edges that read the leaf made of a value rather than the value; `grad` itself names the leaf."""
     found = []
     for m in decision.stage.members:
+        made = {g: c.nodes[g].inputs[1] for g in m.paths if g in decision.evaluate}
         for edge in edges(c.nodes, node.id):
-            names_leaf = c.nodes[edge.reader].kind == "grad" and edge.position == 1
-            if edge.source in m.leaves and (names_leaf or edge.reader in m.cone - m.leaves):
+            of_it = [g for g, x in made.items() if x == edge.source and x in m.leaves]
+            names_leaf = edge.reader in of_it and edge.position == 1
+            if names_leaf or any(edge.reader in m.paths[g] - m.leaves for g in of_it):
                 found.append((edge.reader, edge.position))
     return tuple(dict.fromkeys(found))
 

@@ -138,15 +138,35 @@ def plan(
     set_: Set = [],  # noqa: B006
     shapes: Annotated[bool, typer.Option("--shapes/--no-shapes", help="Shapes and cost, from meta tensors.")] = True,
     strict: Strict = False,
+    form: Annotated[
+        str | None, typer.Option("--format", help="text, mermaid, dot, svg, html or json.  [default: text]")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write it to this file, whose ending says the format without --format.")
+    ] = None,
 ) -> None:
-    """Print the step graph: what is evaluated, detached, frozen, reused and stepped, and what it costs."""
+    """Show the step graph: what is evaluated, detached, frozen, reused and stepped, and what it costs."""
     from ganflow.config import load
     from ganflow.inspection import inspect, refuse
+    from ganflow.pictures import check_format, format_of
 
+    chosen = check_format(form) if form else format_of(out) if out else "text"
     inspection = inspect(load(config, set_), shapes=shapes)
-    print(inspection.plan)
+    _give(inspection.shown(chosen), out, utf8=chosen != "text")
     _warn(inspection.findings)
     refuse(inspection.findings, strict=strict)
+
+
+def _give(text: str, out: Path | None, *, utf8: bool) -> None:
+    """To a file, whose name is printed, or to standard output; what says of itself that it is UTF-8 stays that."""
+    if out is None:
+        if utf8 and isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")
+        print(text, end="")
+        return
+    from ganflow.files import write_whole
+
+    print(write_whole(out, text))
 
 
 @command

@@ -20,6 +20,7 @@ from ganflow.errors import GanflowError
 from ganflow.experiment import Diagnostic, Experiment
 from ganflow.graph import StepGraph
 from ganflow.modules import check_modules, meta_networks
+from ganflow.pictures import render
 from ganflow.rates import check_rates
 from ganflow.scheduler import build
 from ganflow.settings import Settings, settings_of
@@ -28,7 +29,6 @@ from ganflow.step import Counters
 from ganflow.traits import check_traits
 from ganflow.unused import unused
 from ganflow.validation import check_values
-from ganflow.views import plan_text
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,16 @@ class Inspection:
     @property
     def plan(self) -> str:
         """The plan with shapes and cost, as ``ganflow plan`` prints it."""
-        return plan_text(self.graph, cost_cells(self.graph, self.cost), cost_footer(self.graph, self.cost))
+        return self.shown("text").removesuffix("\n")
+
+    def shown(self, form: str) -> str:
+        """The plan as ``text``, ``mermaid``, ``dot``, ``svg``, ``html`` or ``json``, with shapes and cost.
+
+        Raises:
+            GanflowError: no such format.
+        """
+        costs, footer = cost_cells(self.graph, self.cost), cost_footer(self.graph, self.cost)
+        return render(self.graph, form, costs=costs, footer=footer)
 
 
 def inspect(experiment: Experiment, *, shapes: bool = True) -> Inspection:

@@ -177,7 +177,9 @@ def _check_gradient(
     for edge in edges(nodes, node.id):
         reader = nodes[edge.reader]
         sent = any(carries(m, nodes, edge) for m in users)
-        inner = any({edge.reader, edge.source} <= m.cone for m in users) or reader.kind == "grad"
+        inner = (
+            any({edge.reader, edge.source} <= path for m in users for path in m.paths.values()) or reader.kind == "grad"
+        )
         cut = (edge.reader, edge.position) in action.cut
         assert not (cut and sent), f"{what} cuts {edge.source}, through which gradient has to pass"
         if passes_gradient(reader, edge.position) and edge.source in reaching and not inner:

@@ -29,7 +29,7 @@ def plan_text(
     rows += _sequence_rows(graph, graph.phases, costs or {}, "")
     rows += _skipped_rows(graph)
     widths = [max((len(r[i]) for r in rows if any(r[1:])), default=0) for i in range(4)]
-    lines = [_title(graph)]
+    lines = [title(graph)]
     for row in rows:
         cells = [c.ljust(w) for c, w in zip(row, widths, strict=True) if w] if any(row[1:]) else [row[0]]
         lines.append("  ".join(cells).rstrip())
@@ -64,7 +64,8 @@ def _taken(phases: Sequence[Phase]) -> Iterator[Phase]:
             yield from _taken(phase.arms[0].phases)
 
 
-def _title(graph: StepGraph) -> str:
+def title(graph: StepGraph) -> str:
+    """The first line of the plan."""
     counts = forwards(graph)
     parts = [f"{n} {counts[n]} forward{'s' * (counts[n] != 1)}" for n in graph.networks if counts[n]]
     networks, updates = len(graph.networks), len(graph.updates)
@@ -83,34 +84,42 @@ def _sequence_rows(graph: StepGraph, phases: Sequence[Phase], costs: Costs, inde
     for phase in phases:
         rows += [(indent + first, *rest) for first, *rest in _phase_rows(graph, phase, costs)]  # type: ignore[misc]
         for arm in phase.arms:
-            rows.append((f"{indent}{_outcome(phase, arm)}", "", "", ""))
+            rows.append((f"{indent}{outcome(phase, arm)}", "", "", ""))
             rows += _sequence_rows(graph, arm.phases, costs, indent + "  ")
     return rows
 
 
-def _outcome(phase: Phase, arm: Arm) -> str:
+def outcome(phase: Phase, arm: Arm) -> str:
+    """``if G and without D:``, the conditions under which an arm is taken."""
     on = [a for a, yes in zip(phase.asks, arm.active, strict=True) if yes]
     off = [a for a, yes in zip(phase.asks, arm.active, strict=True) if not yes]
     return " and ".join(([f"if {', '.join(on)}"] if on else []) + ([f"without {', '.join(off)}"] if off else [])) + ":"
 
 
 def _skipped_rows(graph: StepGraph) -> list[Row]:
-    """What is done differently where a condition that is known before the iteration does not hold."""
+    rows: list[Row] = []
+    for skipped, other, changed in without(graph):
+        rows.append((f"without {', '.join(skipped)}:", "", "", ""))
+        rows += _sequence_rows(other, changed, {}, "  ")
+    return rows
+
+
+def without(graph: StepGraph) -> Iterator[tuple[list[str], StepGraph, list[Phase]]]:
+    """What is done differently where a condition that is known before the iteration does not hold.
+
+    Yields:
+        The conditions that do not hold, the graph as it is then, and those of its phases that are others.
+    """
     from ganflow.codegen import variants
 
-    rows: list[Row] = []
     usual = {_phase_key(p): p for p in graph.phases}
-    if not any(c.early for c in graph.conditions):
-        return rows
-    for other in variants(graph):
+    for other in variants(graph) if any(c.early for c in graph.conditions) else ():
         skipped = [n for n, on in other.active.items() if not on]
         changed = [
             p for p in other.phases if p != usual.get(_phase_key(p)) and _reads(p) != _reads(usual.get(_phase_key(p)))
         ]
         if skipped and changed:
-            rows.append((f"without {', '.join(skipped)}:", "", "", ""))
-            rows += _sequence_rows(other, changed, {}, "  ")
-    return rows
+            yield skipped, other, changed
 
 
 def _phase_key(phase: Phase) -> tuple[str, int]:
@@ -132,20 +141,20 @@ def _phase_rows(graph: StepGraph, phase: Phase, costs: Costs) -> list[Row]:
         elif isinstance(action, Evaluate) and graph.nodes[action.node].is_statement:
             shape, cost = costs.get((phase.name, action.node), ("", ""))
             label = _label(graph.nodes[action.node]).ljust(width)
-            rows.append((f"  {label} = {_text(graph, action)}", shape, _mode(graph, action), cost))
+            rows.append((f"  {label} = {statement_text(graph, action)}", shape, _mode(graph, action), cost))
     roots = {a.node: a for a in phase.evaluations}
     rows += [(_minimize(graph, u, roots.get(u.loss)), "", "", "") for u in phase.updates]
-    rows += [(f"  state {c.state} = {_root(graph, c.node, roots.get(c.node))}", "", "", "") for c in phase.commits]
+    rows += [(f"  state {c.state} = {root_text(graph, c.node, roots.get(c.node))}", "", "", "") for c in phase.commits]
     averages = {a.network: a for a in graph.averages}
     for name in phase.averages:
         a = averages[name]
-        beta = _root(graph, a.beta, roots.get(a.beta))
+        beta = root_text(graph, a.beta, roots.get(a.beta))
         rows.append((f"  {name} follows {a.source}, beta {beta}, buffers {a.buffers}", "", "", ""))
     return rows
 
 
 def _head(graph: StepGraph, phase: Phase) -> str:
-    conditions = {c.name: _root(graph, c.node, None) for c in graph.conditions}
+    conditions = {c.name: root_text(graph, c.node) for c in graph.conditions}
     match phase.kind:
         case "when":
             return "when " + "; ".join(f"{a} if {conditions[a]}" for a in phase.asks) + "   (waits for the device)"
@@ -167,8 +176,9 @@ def _head(graph: StepGraph, phase: Phase) -> str:
     return head + (f"   draws {', '.join(phase.redraws)} anew" if phase.redraws else "")
 
 
-def _root(graph: StepGraph, name: str, action: Evaluate | None) -> str:
-    printer = _PlanPrinter(graph.nodes, {})
+def root_text(graph: StepGraph, name: str, action: Evaluate | None = None) -> str:
+    """The expression of a node, or its name where it has a line of its own."""
+    printer = PlanPrinter(graph.nodes, {})
     node = graph.nodes[name]
     return _label(node) if node.is_statement else printer.text(name, action)
 
@@ -183,15 +193,16 @@ def _label(node: Node) -> str:
     return node.name or node.id
 
 
-def _text(graph: StepGraph, action: Evaluate) -> str:
-    printer = _PlanPrinter(graph.nodes, {})
+def statement_text(graph: StepGraph, action: Evaluate) -> str:
+    """What is evaluated, in the language's own names, with ✂ at cut edges."""
+    printer = PlanPrinter(graph.nodes, {})
     text = printer.text(action.node, action)
     for network in graph.nodes[action.node].networks if graph.nodes[action.node].frozen else ():
         text = text.replace(f"{network}(", f"frozen({network})(", 1)
     return text
 
 
-class _PlanPrinter(Printer):
+class PlanPrinter(Printer):
     """Expressions with ✂ at cut edges and the language's own names."""
 
     runs = False
@@ -224,11 +235,12 @@ def _mode(graph: StepGraph, action: Evaluate) -> str:
         return "draw"
     if action.mode == "graph":
         return ""
-    moved = " (evaluated again)" if action.mode == "through" and _evaluated_before(graph, action) else ""
+    moved = " (evaluated again)" if action.mode == "through" and evaluated_before(graph, action) else ""
     return action.mode + moved
 
 
-def _evaluated_before(graph: StepGraph, action: Evaluate) -> bool:
+def evaluated_before(graph: StepGraph, action: Evaluate) -> bool:
+    """The same node was evaluated earlier in the iteration, with other weights."""
     for phase in graph.walk():
         for other in phase.evaluations:
             if other is action:
@@ -239,7 +251,7 @@ def _evaluated_before(graph: StepGraph, action: Evaluate) -> bool:
 
 
 def _minimize(graph: StepGraph, update: UpdatePlan, action: Evaluate | None) -> str:
-    text = _root(graph, update.loss, action)
+    text = root_text(graph, update.loss, action)
     gain = f"{update.gain:g} * " if update.gain != 1.0 else ""
     steps = ", ".join(
         f"step {n}" + (f" ({graph.optimizers[n]})" if n in graph.optimizers else "") for n in update.steps

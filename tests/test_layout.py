@@ -24,6 +24,7 @@ LAYERS = {
     "expr": 1,
     "parsing": 1,
     "experiment": 1,
+    "palette": 1,
     "nodes": 2,
     "graph": 2,
     "scheduler": 3,
@@ -59,6 +60,7 @@ LAYERS = {
     "penalties": 3,
     "codegen": 3,
     "views": 3,
+    "pictures": 3,
     "plan_text": 3,
     "diff": 3,
     "draws": 3,
@@ -130,7 +132,7 @@ ON_CALL |= {("views", "codegen")}
 COMPILER = {"errors", "expr", "parsing", "experiment", "graph", "names", "scopes", "signatures", "resolve", "terms"}
 COMPILER |= {"modes", "reuse", "scheduler", "checks", "codegen", "views", "plan_text", "nodes", "reader", "unrolling"}
 COMPILER |= {"declare", "declared", "stages", "actions", "freeing", "printing", "writing", "verify", "json_view"}
-COMPILER |= {"reach", "diff", "arithmetic", "chains", "measuring", "nodetable"}
+COMPILER |= {"reach", "diff", "arithmetic", "chains", "measuring", "nodetable", "palette", "pictures"}
 COMPILER |= {"paths", "habits", "games", "judges", "domains", "penalties"}
 HEAVY = {"torch", "torchmetrics", "gin"}
 
