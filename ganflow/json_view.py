@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from functools import cache
 from graphlib import TopologicalSorter
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -106,12 +107,17 @@ def _decode(value: Any) -> Any:
     if not isinstance(kind, str) or kind not in _TYPES:
         raise _not_a_graph(f"there is no {kind!r} in a step graph")
     given = {k: _decode(v) for k, v in value.items() if k != "type"}
-    hints = get_type_hints(_TYPES[kind])
+    hints = _hints(kind)
     wrong = [k for k, v in given.items() if k not in hints or not _fits(v, hints[k])]
     missing = [f.name for f in fields(_TYPES[kind]) if f.name not in given]
     if wrong or missing:
         raise _not_a_graph(f"a {kind} with {', '.join((*wrong, *missing))} that cannot be")
     return _TYPES[kind](**given)
+
+
+@cache  # of a few classes; evaluating annotations takes longer than the rest
+def _hints(kind: str) -> Mapping[str, Any]:
+    return get_type_hints(_TYPES[kind])
 
 
 def _fits(value: Any, hint: Any) -> bool:
