@@ -163,8 +163,8 @@ def _keeps_path(c: Context, decision: Decision, grad: str) -> bool:
         if grad not in m.slice:
             continue
         path = {n for n in grad_path(c.nodes, m.slice, grad) if c.nodes[n].kind not in ("field", *WEIGHTS)}
-        others = [g for g in m.slice if c.nodes[g].kind == "grad" and g != grad]
-        if path & m.carrying or any(path & grad_path(c.nodes, m.slice, g) for g in others):
+        others = [p for other in decision.stage.members for g, p in other.paths.items() if g != grad]
+        if path & m.carrying or any(path & p for p in others):
             return True
         if any(d is not decision for n in path for d, _ in _uses(c, decision, n)):
             return True

@@ -229,6 +229,8 @@ def _broadcast(nodes: Mapping[str, Node], made: Mapping[str, Trait], node: Node)
     if node.target not in ("+", "-", "*", "/", "minimum", "maximum"):
         return
     shapes = [made[i].shape for i in node.inputs[:2]]
+    if len(shapes) < 2:
+        return  # a call that lacks an argument is refused where it is built
     for one, other in ((0, 1), (1, 0)):
         a, b = shapes[one], shapes[other]
         if a is not None and b is not None and len(a) == 2 and len(b) == 1 and a[1] == 1 and a[0] == b[0] > 1:

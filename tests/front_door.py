@@ -148,7 +148,7 @@ def _wrong_message(status: int, out: str, err: str) -> Iterator[str]:
         yield f"a traceback: {err:.300}"
     if status == 2 and not (MESSAGE.match(err) or re.search(r"[1-9]\d* errors?, ", out) or "error[" in out):
         yield f"no message: {err:.300}"
-    if any(len(message) > LONGEST for message in re.split(r"(?=warning\[)", err)):
+    if any(len(message) > LONGEST for message in re.split(r"(?=\b(?:error|warning|note)\[)", err)):
         yield f"a message of {len(err)} characters: {err:.300}"
     if any(not (c.isprintable() or c == "\n") for c in err):
         yield f"a message with control characters: {err!r:.300}"

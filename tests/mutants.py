@@ -204,7 +204,7 @@ NESTS: tuple[Callable[[str, int], str], ...] = (
     lambda e, n: "abs(" * n + e + ")" * n,
     lambda e, n: "-" * n + e,
     lambda e, n: "not " * n + e,
-    lambda e, n: " + ".join([e] * min(n, 2000)),
+    lambda e, n: " + ".join([e] * min(n, 1000)),
     lambda e, n: " * ".join(["0.5"] * n + [e]),
     lambda e, n: " ** ".join([e] + ["1"] * min(n, 200)),
     lambda e, n: "1 + (" * n + e + ")" * n,

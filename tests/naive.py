@@ -66,6 +66,11 @@ class Declared:
     averages: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # name -> (source, beta)
 
 
+def leaf(value: Tensor) -> Tensor:
+    """The value itself if it has a graph."""
+    return value if value.requires_grad else value.detach().requires_grad_()
+
+
 class Naive:
     """Networks, optimizers and memory; ``iteration()`` runs one."""
 
@@ -273,22 +278,31 @@ class Naive:
             return torch.func.functional_call(self.networks[p.target], weights, tuple(inputs))
         return self.networks[p.target](*inputs) if p.kind == "call" else OPS[p.target](*inputs)
 
-    def gradient(self, p: Part, value: Callable[[str], Any]) -> Any:
-        """dy/dx of a ``grad(y, x)``: all that lies between is made again, from an x that is a leaf or has a graph."""
+    def gradient(self, p: Part, value: Callable[[str], Any], made: dict[str, Any] | None = None) -> Any:
+        """dy/dx of a ``grad(y, x)``: all that lies between is made again, from an x that is a leaf or has a graph.
+
+        Gradients inside one another see one graph (``made``), as they would in a loop written by hand.
+        """
         y, x = p.inputs
+        made = {} if made is None else made
         between = self.between(y, x)
-        start = value(x)
-        made = {x: start if start.requires_grad else start.detach().requires_grad_()}
 
         def again(key: str) -> Any:
             if key not in made and key not in between:
                 return value(key)
             if key not in made:
                 q = self.parts[key]
-                made[key] = self.gradient(q, again) if q.kind == "grad" else self.apply(q, [again(i) for i in q.inputs])
+                inner = q.kind == "grad"
+                made[key] = self.gradient(q, again, made) if inner else self.apply(q, [again(i) for i in q.inputs])
             return made[key]
 
         with torch.enable_grad():
+            for h in (self.parts[k] for k in self.order([y]) if self.parts[k].kind == "grad"):
+                if h.inputs[1] != x and x in (way := self.between(*h.inputs)):
+                    made.setdefault(h.inputs[1], leaf(value(h.inputs[1])))
+                    between = between | way
+            if x not in made:
+                made[x] = again(x) if any(i in made for i in self.parts[x].inputs) else leaf(value(x))
             return torch.autograd.grad(again(y).sum(), made[x], create_graph=True)[0]
 
     def between(self, y: str, x: str) -> set[str]:

@@ -17,6 +17,7 @@ import ganflow
 from front_door import LIMIT, Visit, limited, visit, watched
 from ganflow import cli
 from ganflow.errors import GanflowError
+from ganflow.inspection import inspect
 from ganflow.json_view import from_json, to_json
 from mutants import FOLDERS, Corpus, Mutant, mutate
 from zoo_networks import known
@@ -33,7 +34,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             shutil.copy(path, tmp_path)
     monkeypatch.chdir(tmp_path)
     with known():
-        for program in ("pix2pix.gin", "wgan_gp.gin"):  # what Python and torch load once is nobody's fault
+        for program in (
+            "pix2pix.gin",
+            "wgan_gp.gin",
+            "grad-batch-norm.gin",
+        ):  # what Python and torch load once is nobody's fault
             visit("plan", program)
         yield tmp_path
 
