@@ -25,7 +25,7 @@ class Instance:
 
     Args:
         fresh: made because something was refreshed.
-        local: its graph, if it has one, is that of an inner derivative and ends there.
+        local: its graph, if it has one, ends there: that of an inner derivative, or of a part of a batch.
     """
 
     serial: int
@@ -158,7 +158,7 @@ def _decide(
     guards = guards_of(nodes, members)
     carrying: frozenset[str] = frozenset().union(*(m.carrying for m in members))
     first = _first(stage, statements, guards, carrying, cache)
-    again = _Again(nodes, networks, statements, inputs, cache, _cones(members)).closed(first, carrying)
+    again = _Again(nodes, networks, statements, inputs, cache, _cones(nodes, members)).closed(first, carrying)
     wanted = _wanted(nodes, members, again)
     evaluate = tuple(n for n in statements if n in again and n in wanted)
     reuse = tuple(n for n in statements if n not in again and n in wanted)
@@ -182,6 +182,7 @@ def _make(
     versions = {n: cache.version(n) for n in networks}
     fresh = node in stage.refresh.anew or followed
     local = any(node in m.cone - m.leaves or node in m.paths for m in stage.members)
+    local |= any(u.microbatches > 1 for u in stage.updates)
     cache.made[node] = Instance(cache.serial, node, index, versions, read, guard, fresh, local)
 
 
@@ -198,12 +199,16 @@ def _first(
     return again
 
 
-def _cones(members: Sequence[Modes]) -> dict[str, frozenset[str]]:
-    """For each ``grad(y, x)`` what is evaluated with it, because its graph is its own."""
+def _cones(nodes: Mapping[str, Node], members: Sequence[Modes]) -> dict[str, frozenset[str]]:
+    """For each ``grad(y, x)`` what is evaluated with it, because its graph is its own.
+
+    Where x is a leaf, that is all between the two: what was made before has a graph that does not begin there.
+    """
     found: dict[str, frozenset[str]] = {}
     for m in members:
         for grad, path in m.paths.items():
-            found[grad] = found.get(grad, frozenset()) | (path - m.leaves - m.carrying)
+            kept = frozenset[str]() if nodes[grad].inputs[1] in m.leaves else m.carrying
+            found[grad] = found.get(grad, frozenset()) | (path - m.leaves - kept)
     return found
 
 

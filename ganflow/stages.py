@@ -141,7 +141,10 @@ def refresh_of(nodes: Mapping[str, Node], names: Mapping[str, str], order: Seque
         return Refresh(fetch=True)
     listed = {n for n in order if nodes[n].is_random and "draws" in fresh}
     listed |= {n for n in order if nodes[n].owner in fresh and nodes[n].is_statement}
-    listed |= {names[f] for f in fresh if names.get(f) in order}
+    aliases = {names[f] for f in fresh if names.get(f) in order}
+    listed |= {
+        n for n in aliases if not nodes[n].is_random or nodes[n].owner in fresh
+    }  # a draw belongs to its own text
     anew: set[str] = set()
     for name in (n for n in order if nodes[n].is_statement):
         follows = nodes[name].kind != "draw" and any(i in anew for i in statement_inputs(nodes, name))

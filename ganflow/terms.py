@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from ganflow.errors import GanflowError
 from ganflow.experiment import Experiment
 from ganflow.graph import Node, Pruned, Term, ancestors, constant
+from ganflow.nodes import in_order
 from ganflow.resolve import Program
 
 
@@ -60,10 +61,32 @@ def _nothing_left(experiment: Experiment, updates: list[str]) -> GanflowError:
 def _dropped_term(program: Program, node: str) -> Pruned:
     product = program.nodes[node]
     factors = [program.nodes[i] for i in product.inputs]
-    zero = next((f for f, i in zip(factors, product.inputs, strict=True) if constant(program.nodes, i) == 0), None)
-    rest = [f.name or f.text for f in factors if f is not zero]
+    zero = next((f for f in factors if f.host and always_zero(program.nodes, f.id)), None)
+    tensors = [f for f in factors if f is not zero and not f.host and f.kind != "state"]
+    rest = [f.name or f.text for f in tensors or factors if f is not zero]
     why = f"`{zero.name}` is 0" if zero is not None and zero.name else "its weight is 0"
     return Pruned("term", " * ".join(rest) or product.text, why)
+
+
+def always_zero(nodes: Mapping[str, Node], name: str) -> bool:
+    """Is this number 0 whatever the counters and schedules in it are?"""
+    zero: dict[str, bool] = {}
+    for i in in_order(nodes, [name]):
+        n = nodes[i]
+        inputs = [zero[k] for k in n.inputs] if n.kind == "op" and n.host else []
+        match n.target if inputs else "":
+            case "*":
+                zero[i] = any(inputs)
+            case "/":
+                zero[i] = inputs[0]
+            case "if":
+                zero[i] = all(inputs[1:])
+            case "+" | "-" | "neg" | "abs" | "relu" | "sqrt" | "square" | "sign" | "minimum" | "maximum":
+                zero[i] = all(inputs)
+            case _:
+                zero[i] = False
+        zero[i] = zero[i] or (n.host and constant(nodes, i) == 0)
+    return zero[name]
 
 
 class _Zeros:
@@ -94,12 +117,12 @@ class _Zeros:
         return {"+": n.inputs, "-": n.inputs, "*": n.inputs, "/": n.inputs[:1], "neg": n.inputs}.get(n.target, ())
 
     def is_zero(self, product: Node) -> bool:
-        return any(self.nodes[i].host and constant(self.nodes, i) == 0 for i in product.inputs)
+        return any(self.nodes[i].host and always_zero(self.nodes, i) for i in product.inputs)
 
     def _simplify(self, node: str) -> str | None:
         n = self.nodes[node]
         if n.host:
-            return None if constant(self.nodes, node) == 0 else node
+            return None if always_zero(self.nodes, node) else node
         if n.kind != "op" or n.target not in ("+", "-", "*", "/", "neg"):
             return node
         if n.target == "neg":
@@ -142,7 +165,28 @@ def _networks(program: Program, updates: list[str], experiment: Experiment) -> s
 
 def _reached(program: Program, update: str) -> set[str]:
     """Networks that the loss of an update reads."""
-    return {n for node in ancestors(program.nodes, [program.roots[update]]) for n in program.nodes[node].networks}
+    return _networks_in(program, [program.roots[update]])
+
+
+def _networks_in(program: Program, roots: list[str]) -> set[str]:
+    return {n for node in ancestors(program.nodes, roots) for n in program.nodes[node].networks}
+
+
+def _read_besides(program: Program, kept: list[str], but: str) -> set[str]:
+    """Networks that other updates read to decide whether they run, averages, and states that any of these read."""
+    besides: dict[str, list[str]] = {key.rsplit(".", 1)[0]: [] for key in program.others}
+    for key, node in program.others.items():
+        besides[key.rsplit(".", 1)[0]].append(node)
+    states = {n.target for n in program.nodes.values() if n.kind == "state"}
+    updates = [u for u in kept if u != but]
+    roots = [program.roots[u] for u in updates] + [n for u in updates for n in besides.get(u, ())]
+    roots += [n for o, nodes in besides.items() if o not in program.roots and o not in states for n in nodes]
+    while True:
+        read = {program.nodes[i].target for i in ancestors(program.nodes, roots) if program.nodes[i].kind == "state"}
+        more = [n for s in read for n in besides.pop(s, ())]
+        if not more:
+            return _networks_in(program, roots)
+        roots += more
 
 
 def _needed_updates(before: Program, after: Program, experiment: Experiment) -> tuple[list[str], list[Pruned]]:
@@ -154,7 +198,7 @@ def _needed_updates(before: Program, after: Program, experiment: Experiment) -> 
         changed = False
         for update in list(kept):
             others_before = {n for u in before.roots if u != update for n in _reached(before, u)}
-            others_now = {n for u in kept if u != update for n in _reached(after, u)}
+            others_now = _read_besides(after, kept, update)
             was_needed = trains[update] & others_before
             if was_needed and not trains[update] & others_now and len(kept) > 1:
                 kept.remove(update)

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
+from ganflow.declare import state_condition
 from ganflow.graph import (
     Evaluate,
     Free,
@@ -69,10 +70,41 @@ def verify(graph: StepGraph) -> None:
 
 
 def _check_declared(graph: StepGraph) -> None:
+    """What the graph says of itself agrees, and nothing else could have been planned of it."""
+    known = {*graph.networks, *graph.plans}
+    called = {n for u in graph.updates for i in ancestors(graph.nodes, [u.loss]) for n in graph.nodes[i].networks}
+    assert called <= known, f"networks are called that are not in the plan: {sorted(called - known)}"
+    for update in graph.updates:
+        _check_update(graph, update)
+    for average in graph.averages:
+        assert average.source in known and average.network in known, f"{average.network} follows a stranger"
+        assert average.buffers in ("copy", "average", "own"), f"{average.network} has {average.buffers} buffers"
+    owners = {u.name for u in graph.updates} | {state_condition(s.name) for s in graph.states}
+    strangers = [c.name for c in graph.conditions if c.name not in owners]
+    assert not strangers, f"conditions of nothing: {strangers}"
     planned = plan(graph, graph.active).phases
     pairs = zip_longest(graph.phases, planned)
     where = next((f"{(a or b).name}" for a, b in pairs if a != b and (a or b)), "")
     assert graph.phases == planned, f"{where} is not what the graph declares"
+
+
+def _check_update(graph: StepGraph, update: UpdatePlan) -> None:
+    inside = f"in update {update.name}"
+    trained = set(update.networks)
+    assert trained <= set(update.moves), f"{inside} {sorted(trained - set(update.moves))} is trained and does not move"
+    for network in trained & graph.plans.keys():
+        plan_of = graph.plans[network]
+        assert plan_of.trainable and not plan_of.derived, f"{inside} {network} is trained and not trainable"
+    if update.own_optimizer:
+        assert update.steps == (update.name,), f"{inside} {update.steps} step instead of its own optimizer"
+    else:
+        assert set(update.steps) <= set(update.moves), f"{inside} {update.steps} step, and {update.moves} move"
+        assert trained <= set(update.steps), (
+            f"{inside} {sorted(trained - set(update.steps))} is trained and does not step"
+        )
+    inputs = ancestors(graph.nodes, [update.loss])
+    strangers = [t.name for t in update.terms if t.node not in inputs]
+    assert update.terms and not strangers, f"{inside} the terms are not those of its loss: {strangers}"
 
 
 def _check_nodes(graph: StepGraph) -> None:

@@ -211,7 +211,7 @@ class Naive:
         """Bring the memory to what these roots are worth now: the snapshot rule."""
         keys = [k for k in self.order(roots) if self.remembered(k)]
         now = self.outdated(keys, carrying)
-        inner = self.inside(now)
+        inner = self.inside(now, set())
         for key in (k for k in keys if k in now):
             p = self.parts[key]
             self.serial += 1
@@ -231,19 +231,22 @@ class Naive:
                 follows = any(i in now for i in self.feeds(p)) or made.inputs != self.serials(p)
                 if follows or (p.kind == "call" and p.target in live and made.version != self.version(p)):
                     now.add(key)
-            now |= {k for k in self.inside(now) - carrying if self.remembered(k)}
+            now |= {k for k in self.inside(now, carrying) if self.remembered(k)}
             for network in self.networks.keys() - live:
                 calls = [k for k in keys if self.parts[k].kind == "call" and self.parts[k].target == network]
                 if now & set(calls):
                     now |= {k for k in calls if k not in now and self.memory[k].version != self.versions[network]}
         return now
 
-    def inside(self, keys: Iterable[str]) -> set[str]:
-        """What the gradients among these differentiate, which has a graph of its own there."""
+    def inside(self, keys: Iterable[str], carrying: set[str]) -> set[str]:
+        """What the gradients among these differentiate, which has a graph of its own there.
+
+        From an x that carries gradient, what does too has the graph that it needs.
+        """
         found: set[str] = set()
         for p in (self.parts[k] for k in keys if self.parts[k].kind == "grad"):
             y, x = p.inputs
-            found |= self.between(y, x) - {x}
+            found |= self.between(y, x) - {x} - (carrying if x in carrying else set())
         return found
 
     def version(self, p: Part) -> int:

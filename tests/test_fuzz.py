@@ -39,7 +39,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             "wgan_gp.gin",
             "grad-batch-norm.gin",
         ):  # what Python and torch load once is nobody's fault
-            visit("plan", program)
+            inspect(ganflow.load(program))
         yield tmp_path
 
 

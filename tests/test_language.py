@@ -333,6 +333,66 @@ Schedule.updates = ['D']
     assert torch.allclose(value, hand(x), atol=1e-13) and not value.requires_grad
 
 
+# -- gradients inside losses ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ["['P', 'E']", "['E', 'P']", "['E']", "[('P', 'E')]"])
+def test_a_gradient_goes_all_the_way_whatever_was_made_before(order: str) -> None:
+    """`h` is there when P has used it, and was made of another `x` than the one that E differentiates by."""
+    E, P = net(0), net(1)
+    hand, other = copy.deepcopy(E), copy.deepcopy(P)
+    text = f"""
+h = 'E(x)'
+P/Update.minimize = 'mean(square(P(h)))'
+E/Update.minimize = 'mean(square(grad(h * x, x)))'
+Schedule.updates = {order}
+"""
+    program(text, {"E": E, "P": P})()
+    x = batches()[0]["x"].requires_grad_()
+
+    def penalty() -> Tensor:
+        return torch.autograd.grad((hand(x) * x).sum(), x, create_graph=True)[0].square().mean()
+
+    h = hand(x).detach()
+    sgd(penalty(), hand)
+    same(E, hand)
+    if "P" in order:
+        sgd(other(h).square().mean(), other)
+        same(P, other)
+
+
+def test_members_of_a_group_differentiate_one_frozen_value() -> None:
+    D, G, V = net(0), net(1), net(2)
+    hands = copy.deepcopy(D), copy.deepcopy(G)
+    text = """
+V/Network.trainable = False
+h = 'V(x)'
+D/Update.minimize = 'mean(square(D(x) - grad(h, x)))'
+G/Update.minimize = 'mean(square(G(x) - grad(square(h), x)))'
+Schedule.updates = [('D', 'G')]
+"""
+    program(text, {"D": D, "G": G, "V": V})()
+    x = batches()[0]["x"].requires_grad_()
+    for made, hand, y in ((D, hands[0], V(x)), (G, hands[1], V(x).square())):
+        slope = torch.autograd.grad(y.sum(), x)[0]
+        sgd((hand(x) - slope).square().mean(), hand)
+        same(made, hand)
+
+
+def test_a_fresh_alias_does_not_redraw_what_it_stands_for() -> None:
+    text = """
+a = 'randn(4, 3)'
+c = 'a'
+P/Update.minimize = 'mean(square(P(a)))'
+Q/Update.minimize = 'mean(square(Q(c)))'
+Q/Update.fresh = ['c']
+Schedule.updates = ['P', 'Q']
+"""
+    P, Q = net(0), net(0)
+    program(text, {"P": P, "Q": Q})()
+    same(P, Q)
+
+
 # -- parts of a batch -----------------------------------------------------------------------------------------
 
 PARTS = """
@@ -346,6 +406,20 @@ k/State.next = '0.5 * k + mean(fake)'
 k/State.after = 'D'
 Schedule.updates = ['D', 'G']
 """
+
+
+@pytest.mark.parametrize("split", ["D", "G"])
+def test_one_update_in_parts_makes_no_difference_to_the_other(split: str) -> None:
+    """What D makes in parts has no graph that G could use; G makes it again."""
+    found = []
+    for more in ("", f"{split}/Update.microbatches = 2"):
+        nets = {"G": net(0), "D": net(1)}
+        step = program(PARTS + more, nets)
+        for _ in range(3):
+            step()
+        found.append(nets)
+    same(found[0]["G"], found[1]["G"])
+    same(found[0]["D"], found[1]["D"])
 
 
 @pytest.mark.parametrize("order", ["['D', 'G']", "['G', 'D']", "[('D', 'G')]"])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ganflow.errors import GanflowError
+from ganflow.experiment import Text
 from ganflow.graph import Evaluate, Reuse, StepGraph
 from ganflow.scheduler import schedule
 from ganflow.views import forwards
-from toy import experiment
+from toy import WHERE, experiment
 
 PIX2PIX = {
     "lambda_GAN": 1.0, "lambda_A": 100.0,
@@ -49,6 +52,20 @@ def test_an_update_whose_whole_loss_has_weight_zero_goes_with_it() -> None:
     graph = schedule(experiment(PIX2PIX | {"zero": 0.0}, updates, ["D", "G"]))
     assert graph.networks == ("G",) and [u.name for u in graph.updates] == ["G"]
     assert ("update", "D") in [(p.kind, p.name) for p in graph.pruned]
+
+
+@pytest.mark.parametrize("weight", ["off * step", "step * off", "off * (0.5 if step > 3 else 1.0)", "off / (1 + step)"])
+def test_a_weight_that_is_zero_whatever_the_counters_are_costs_nothing(weight: str) -> None:
+    updates = {"D": "D_fake + D_real", "G": f"G_L1 + {weight} * G_GAN"}
+    graph = schedule(experiment(PIX2PIX | {"off": 0.0}, updates, ["D", "G"]))
+    assert graph.networks == ("G",) and [u.name for u in graph.updates] == ["G"]
+
+
+def test_an_update_stays_while_a_condition_reads_its_network() -> None:
+    declared = experiment(PIX2PIX, {"D": "D_fake + D_real", "G": "G_L1 + 0.0 * G_GAN"}, ["D", "G"])
+    when = replace(declared.updates["G"], when=Text("mean(D(real_B)) < 5", WHERE))
+    graph = schedule(replace(declared, updates=declared.updates | {"G": when}))
+    assert [u.name for u in graph.updates] == ["D", "G"]
 
 
 def test_generator_first_gives_d_the_fake_from_before_the_step() -> None:

@@ -118,6 +118,30 @@ def reject(program: str, every: int) -> None:
             pytest.fail(f"accepted: {what}")
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"steps": ("G",)}, "does not step|step, and"),
+        ({"steps": ("nobody",)}, "step, and"),
+        ({"trains": ("D", "G")}, "does not move|gets no gradient"),
+        ({"terms": ()}, "not those of its loss"),
+    ],
+)
+def test_an_update_that_contradicts_itself_everywhere_is_rejected(fields: dict, message: str) -> None:
+    graph = pix2pix()
+    groups = tuple(tuple(replace(u, **fields) if u.name == "D" else u for u in g) for g in graph.groups)
+    everywhere = replace(tampered(graph, 0, first_update(**fields)), groups=groups)
+    with pytest.raises(AssertionError, match=message):
+        verify(everywhere)
+
+
+def test_a_trained_network_that_is_not_trainable_is_rejected() -> None:
+    graph = pix2pix()
+    plans = {n: replace(p, trainable=False) for n, p in graph.plans.items()}
+    with pytest.raises(AssertionError, match="not trainable"):
+        verify(replace(graph, plans=plans))
+
+
 def test_a_group_that_does_not_retain_its_graph_is_rejected() -> None:
     graph = schedule(toy(PIX2PIX, UPDATES, [("D", "G")]))
     verify(graph)
