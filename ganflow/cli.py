@@ -20,8 +20,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from ganflow import __version__
 from ganflow.errors import GanflowError, Terminated, raised_at
+from ganflow.version import __version__
 
 PROGRAM = "GANFLOW_PROGRAM"  # what the user typed, where a script stands before this one
 DEBUG = "--debug"
@@ -29,7 +29,8 @@ DEBUG = "--debug"
 app = typer.Typer(
     help="Train GANs and other loops with several networks and optimizers, declared in a gin file.",
     epilog="ganflow COMMAND --help says more. --debug, anywhere, shows the traceback of an error.",
-    no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]}, add_completion=False, pretty_exceptions_enable=False,
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
 
 Config = Annotated[list[Path], typer.Argument(help="Gin files; later ones override earlier ones.", metavar="CONFIG...")]

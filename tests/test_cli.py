@@ -156,3 +156,12 @@ def test_version_and_short_help(capsys: pytest.CaptureFixture[str]) -> None:
     for words in ((), ("plan",)):
         short, long = (command(capsys, *words, flag) for flag in ("-h", "--help"))
         assert short == long and short.status == 0 and "Usage: ganflow" in short.out
+
+
+def test_the_plan_says_when_a_state_is_committed_at_the_end(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    state = "k/State.init = 0.0\nk/State.next = 'k + 1'\nk/State.when = 'step % 4 == 3'\n"
+    (here / "own.gin").write_text(f"include 'base.gin'\n{state}Trainer.show = ['fake_B * k']\n")
+    found = command(capsys, "plan", "own.gin", "--no-shapes")
+    assert "at the end\n  state k = k + 1   when step % 4 == 3\n" in found.out
+    after = command(capsys, "plan", "own.gin", "--no-shapes", "--set", "k/State.after = 'D'")
+    assert after.out.count("when step % 4 == 3") == 1 and "trains D   k/State when step % 4 == 3\n" in after.out
