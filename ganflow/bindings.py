@@ -16,6 +16,7 @@ from gin import config as gin_config
 from ganflow.errors import GanflowError, did_you_mean
 from ganflow.experiment import Reference
 from ganflow.ginfile import Line
+from ganflow.nn.init import KINDS
 
 MAX_BITS = 1023  # of a whole number: any larger one is no float
 MAX_MACROS = 50  # from one to the next
@@ -104,6 +105,7 @@ def check_macros(lines: Iterable[Line], table: Table) -> None:
 
 NETWORK_OPTIONS: Mapping[str, tuple[object, ...]] = MappingProxyType(
     {
+        "init": (None, *KINDS),
         "mode": (None, "train", "eval"),
         "eval_mode": ("train", "eval"),
         "trainable": (True, False),

@@ -164,6 +164,10 @@ def _weightless(graph: StepGraph, experiment: Experiment) -> Iterator[Diagnostic
         )  # fmt: skip
 
 
+def _trained(experiment: Experiment, update: str) -> set[str]:
+    return {t.split(".")[0] for t in experiment.updates[update].trains}
+
+
 def _orphans(graph: StepGraph, experiment: Experiment) -> Iterator[Diagnostic]:
     """Networks that appear in a loss, are trainable, and that no update trains."""
     owned = {n for u in graph.updates for n in u.moves}
@@ -171,7 +175,18 @@ def _orphans(graph: StepGraph, experiment: Experiment) -> Iterator[Diagnostic]:
     read = {n for s in losses for n in graph.nodes[s].networks}
     for name in (n for n in graph.networks if n in read):
         network = experiment.networks[name]
-        if name not in owned and network.trainable and not network.derived:
+        if name in owned or not network.trainable or network.derived:
+            continue
+        idle = [p.name for p in graph.pruned if p.kind == "update" and name in _trained(experiment, p.name)]
+        if idle:
+            update = experiment.updates[idle[0]]
+            yield Diagnostic(
+                "error", "no-loss",
+                f"network {name} is used in a loss, and all that update {update.name} minimizes has the weight 0, so "
+                "nothing trains it", update.where.get("minimize", update.location),
+                f"give one term a weight other than 0, or declare {name}/Network.trainable = False",
+            )  # fmt: skip
+        else:
             yield Diagnostic(
                 "error", "no-owner", f"network {name} is used in a loss and trainable, but no update trains it",
                 network.location, f"declare {name}/Update.minimize, or {name}/Network.trainable = False",

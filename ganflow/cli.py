@@ -13,13 +13,15 @@ import io
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from ganflow.errors import GanflowError
+from ganflow.errors import GanflowError, Terminated, raised_at
+from ganflow.version import __version__
 
 PROGRAM = "GANFLOW_PROGRAM"  # what the user typed, where a script stands before this one
 DEBUG = "--debug"
@@ -28,6 +30,7 @@ app = typer.Typer(
     help="Train GANs and other loops with several networks and optimizers, declared in a gin file.",
     epilog="ganflow COMMAND --help says more. --debug, anywhere, shows the traceback of an error.",
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
 
 Config = Annotated[list[Path], typer.Argument(help="Gin files; later ones override earlier ones.", metavar="CONFIG...")]
@@ -37,6 +40,21 @@ Set = Annotated[
 Strict = Annotated[bool, typer.Option("--strict", help="Warnings are errors.")]
 RunDir = Annotated[Path, typer.Argument(help="A run's directory.", metavar="RUN")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"ganflow {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _all(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """What stands before the command."""
 
 
 def main() -> None:
@@ -62,7 +80,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             with terminated():
                 function(*args, **kwargs)
                 sys.stdout.flush()
-        except (typer.Exit, SystemExit):
+        except (typer.Exit, Terminated):
             raise
         except GanflowError as error:
             _fail(str(error), error.status, error)
@@ -77,6 +95,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             cause = error.__cause__ or error
             _fail(f"error[internal]: {type(cause).__name__}: {cause}\n"
                   f"  this is a bug in ganflow; {DEBUG} shows where it happened", 1, error)  # fmt: skip
+        except BaseException as error:  # what a network, an op or a dataset does must not pass for success
+            _fail(str(GanflowError(f"user code {_deed(error)}", hint=raised_at(error), code="exit")), 2, error)
 
     return app.command()(run)
 
@@ -86,13 +106,19 @@ def terminated() -> Any:
     """SIGTERM ends a command as Ctrl-C does, with status 143."""
 
     def stop(*_: object) -> None:
-        raise SystemExit(143)
+        raise Terminated(143)
 
     before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _deed(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"called sys.exit({'' if error.code is None else repr(error.code)})"
+    return f"raised {type(error).__name__}: {error}".removesuffix(": ")
 
 
 def _close_stdout() -> None:
@@ -103,8 +129,9 @@ def _close_stdout() -> None:
 
 def _fail(message: str, status: int, error: BaseException) -> None:
     if DEBUG in sys.argv:
-        raise error
-    print(message, file=sys.stderr)
+        traceback.print_exception(error)
+    else:
+        print(message, file=sys.stderr)
     raise typer.Exit(status)
 
 
@@ -125,7 +152,8 @@ def run(
 
     experiment = load(config, [*set_, *([f"Trainer.device = {device!r}"] if device else [])])
     if name is not None and Path(name).name != name:
-        raise GanflowError(f"--name {name} is not a plain name", hint="say with --runs in which directory it lies")
+        raise GanflowError(f"--name {name} is not a plain name", code="name",
+                           hint="say with --runs in which directory it lies")  # fmt: skip
     given = runs / (name or experiment.name)
     place = given if name or overwrite else unique_name(runs, experiment.name)
     result = Trainer(experiment, place, overwrite=overwrite, strict=strict).fit()

@@ -261,8 +261,12 @@ def _schedule(table: Table, updates: Mapping[str, Update], reading: Reading) -> 
         )  # fmt: skip
     value = _expect(line, plain(line.value), (tuple, list), "a list of update names")
     groups = tuple(tuple(g) if isinstance(g, (tuple, list)) else (g,) for g in value)
+    if not all(groups):
+        raise GanflowError("the schedule has a group without updates", location=line.location, code="schedule",
+                           hint="drop the (), or name its members: ('D', 'G')")  # fmt: skip
     seen: list[str] = []
     for name in (n for g in groups for n in g):
+        _expect(line, name, (str,), "names of updates in quotes, and groups of them such as ('D', 'G')")
         if name not in updates:
             raise GanflowError(
                 f"the schedule names `{name}`, which is not an update", location=line.location, code="unknown-name",
@@ -283,7 +287,14 @@ def _fields(trainer: Mapping[str, Line]) -> dict[str, Field] | None:
     if line is None or line.value is None:
         return None
     made = _made(line)
-    declared = getattr(made, "fields", None)
+    try:
+        declared = getattr(made, "fields", None)
+    except GanflowError as error:
+        raise GanflowError(error.message, location=line.location, hint=error.hint, code=error.code) from None
+    except Exception as error:  # a property of the user's
+        reason = f"{type(error).__name__}: {error}".split("\n")[0]
+        raise GanflowError(f"the `fields` of {line.value!r} cannot be read: {reason}", location=line.location,
+                           code="data") from error  # fmt: skip
     if not isinstance(declared, Mapping):
         raise GanflowError(
             f"`Trainer.data` is {line.value!r}, which declares no `fields`", location=line.location, code="data",

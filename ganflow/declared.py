@@ -122,6 +122,13 @@ def _numbers(update: Update) -> Iterator[Diagnostic]:
                 + (f" to {most:,}" if most is not None and whole and given > most else ""),
                 update.where.get(parameter, update.location),
             )  # fmt: skip
+    for parameter in ("clip_norm", "clip_value"):
+        bound = getattr(update, parameter)
+        if bound is not None and not bound > 0:  # 0 moves nothing, a negative one trains uphill
+            yield _error(
+                "type", f"`{update.name}/Update.{parameter}` is {bound!r}; it takes a number above 0",
+                update.where.get(parameter, update.location), "leave it out to clip nothing",
+            )  # fmt: skip
 
 
 def _fresh(experiment: Experiment, update: Update) -> Iterator[Diagnostic]:

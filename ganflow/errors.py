@@ -7,11 +7,14 @@ Every message that reaches a user goes through :class:`GanflowError`; ``assert``
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 _KEY = re.compile(r"\s*(?P<key>[\w./]+)\s*[=:]")  # `G/Update.minimize = ...`, `D/Update:`
+
+_PACKAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 
 # What a person reads at a glance; longer texts are shown by their ends.
 LINE, MESSAGE, LABEL = 200, 2_000, 300
@@ -110,6 +113,21 @@ class GanflowError(Exception):
 
     def __str__(self) -> str:
         return render("error", self.message, self.location, self.hint, self.code)
+
+
+class Terminated(SystemExit):
+    """SIGTERM ended the command: unlike a ``sys.exit()`` in a network or a dataset, this is to end it."""
+
+
+def raised_at(error: BaseException) -> str:
+    """``raised at nets.py:12``: the last place in the user's own code, or nothing where it was all ganflow's."""
+    trace, place = error.__traceback__, ""
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if not file.startswith("<") and not file.startswith(_PACKAGE):
+            place = f"raised at {file}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place
 
 
 def render(level: str, message: str, location: Location | None, hint: str = "", code: str = "") -> str:

@@ -23,7 +23,7 @@ from typing import Any
 from gin import config as gin_config
 from gin import config_parser
 
-from ganflow.errors import GanflowError, Location, did_you_mean
+from ganflow.errors import GanflowError, Location, Terminated, did_you_mean, raised_at
 
 _GLOBALS = ("_CONFIG", "_OPERATIVE_CONFIG", "_SINGLETONS")
 
@@ -172,30 +172,19 @@ class _Reader:
         try:
             _check_namesake(name, where)
             importlib.import_module(name)
-        except GanflowError:
+        except (GanflowError, KeyboardInterrupt, Terminated):
             raise
-        except (Exception, SystemExit) as error:  # whatever a user's module raises is the user's to read
+        except BaseException as error:  # whatever a user's module raises is the user's to read
             looked = "modules are looked up beside the gin file, in the working directory, and in the environment"
             raise GanflowError(
                 f"cannot import `{name}`: {type(error).__name__}: {error}", location=where, code="import",
-                hint=looked if isinstance(error, ModuleNotFoundError) else _raised_at(error),
+                hint=looked if isinstance(error, ModuleNotFoundError) else raised_at(error),
             ) from error  # fmt: skip
         finally:
             for path in added:
                 with contextlib.suppress(ValueError):
                     sys.path.remove(path)
         self.imports.append(name)
-
-
-def _raised_at(error: BaseException) -> str:
-    """The last place in the user's own code."""
-    trace, place = error.__traceback__, ""
-    while trace is not None:
-        file = trace.tb_frame.f_code.co_filename
-        if not file.startswith("<") and file != __file__:
-            place = f"raised at {file}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    return place
 
 
 def _recorded(folder: Path | None) -> list[Path]:

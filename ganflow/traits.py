@@ -150,8 +150,8 @@ def _of_text(nodes: Mapping[str, Node], traits: Mapping[str, Trait], made: Mappi
     inner = [i for i in node.inputs if not nodes[i].host]
     if found.ending or not inner:
         return found
-    if node.kind == "op" and node.target == "sigmoid":
-        return Trait(found.shape, "sigmoid")
+    if node.kind == "op" and node.target in BOUNDED:
+        return Trait(found.shape, node.target)
     if node.kind == "index" and traits.get(node.inputs[0], Trait()).parts:
         parts, k = traits[node.inputs[0]].parts, constant(nodes, node.inputs[1])
         return parts[k] if isinstance(k, int) and -len(parts) <= k < len(parts) else Trait()

@@ -144,7 +144,9 @@ def _phase_rows(graph: StepGraph, phase: Phase, costs: Costs) -> list[Row]:
             rows.append((f"  {label} = {statement_text(graph, action)}", shape, _mode(graph, action), cost))
     roots = {a.node: a for a in phase.evaluations}
     rows += [(_minimize(graph, u, roots.get(u.loss)), "", "", "") for u in phase.updates]
-    rows += [(f"  state {c.state} = {root_text(graph, c.node, roots.get(c.node))}", "", "", "") for c in phase.commits]
+    for c in phase.commits:
+        when = _when(graph, f"{c.state}/State") if phase.kind == "states" else ""
+        rows.append((f"  state {c.state} = {root_text(graph, c.node, roots.get(c.node))}{when}", "", "", ""))
     averages = {a.network: a for a in graph.averages}
     for name in phase.averages:
         a = averages[name]
@@ -167,13 +169,16 @@ def _head(graph: StepGraph, phase: Phase) -> str:
     kind = "update" if len(phase.updates) == 1 else "group"
     head = f"{kind} {phase.name}{runs_text(phase)}   trains {', '.join(trains)}"
     head += f"   freezes {', '.join(freezes)}" if freezes else ""
-    early = {c.name: c for c in graph.conditions if c.early}
     for name in [u.name for u in phase.updates] + [f"{c.state}/State" for c in phase.commits]:
-        if name in early:
-            waits = " (waits for the device)" if early[name].syncs else ""
-            which = "" if len(phase.updates) == 1 and name == phase.name else f"{name} "
-            head += f"   {which}when {conditions[name]}{waits}"
+        head += _when(graph, name, "" if len(phase.updates) == 1 and name == phase.name else f"{name} ")
     return head + (f"   draws {', '.join(phase.redraws)} anew" if phase.redraws else "")
+
+
+def _when(graph: StepGraph, name: str, which: str = "") -> str:
+    """``   when step % 4 == 3``, of a condition that is known before the iteration."""
+    early = next((c for c in graph.conditions if c.name == name and c.early), None)
+    waits = " (waits for the device)" if early is not None and early.syncs else ""
+    return f"   {which}when {root_text(graph, early.node)}{waits}" if early is not None else ""
 
 
 def root_text(graph: StepGraph, name: str, action: Evaluate | None = None) -> str:

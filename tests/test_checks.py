@@ -35,7 +35,7 @@ LEVELS = {
     "slow-critic": "warning", "hinge-generator": "warning", "maximized": "warning", "same-argument": "warning",
     "never-changes": "warning", "ema": "warning", "frozen-mode": "warning", "unregistered": "warning",
     "activation": "warning", "penalty-norm": "warning", "broadcast": "warning", "learning-rate": "warning",
-    "other-label": "warning",
+    "other-label": "warning", "no-loss": "error",
 }  # fmt: skip
 OTHER_LEVELS = {
     "constant-term-elsewhere": "note",

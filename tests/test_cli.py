@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from commands import Outcome
 from commands import ganflow as command
+from ganflow import __version__
 from golden_text import GOLDEN
 
 BASE = GOLDEN / "errors" / "base.gin"
@@ -99,3 +101,67 @@ def test_an_op_that_draws_as_it_transforms_has_no_shape_and_a_plan(tmp_path: Pat
     found = ganflow("plan", "own.gin", cwd=tmp_path)
     assert found.returncode == 0, found.stderr
     assert "what `jitter` draws is not known on the meta device" in found.stdout + found.stderr
+
+
+LEAVES = """import sys
+
+import gin
+from torch import nn
+
+
+@gin.configurable
+class Leaving(nn.Module):
+    def __init__(self, end=0):
+        super().__init__()
+        if isinstance(end, str):
+            raise type(end, (BaseException,), {})("for good")
+        sys.exit(end)
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "said"), [("0", "called sys.exit(0)"), ("None", "called sys.exit()"), ("'Gone'", "raised Gone: for good")]
+)
+@pytest.mark.parametrize("word", ["check", "run"])
+def test_user_code_that_ends_the_program_is_no_success(here: Path, word: str, end: str, said: str) -> None:
+    (here / "leaving.py").write_text(LEAVES)
+    (here / "own.gin").write_text(
+        f"include 'base.gin'\nimport leaving\nD/Network.module = @Leaving()\nLeaving.end = {end}\n"
+    )
+    found = ganflow(word, "own.gin")
+    line = 12 if end == "'Gone'" else 13
+    assert found.returncode == 2 and found.stdout == ""
+    assert found.stderr == f"error[exit]: user code {said}\n  raised at {here / 'leaving.py'}:{line}\n"
+
+
+def test_a_module_that_raises_what_is_no_exception_is_an_error(here: Path) -> None:
+    (here / "leaves.py").write_text("class Gone(BaseException):\n    pass\n\n\nraise Gone('for good')\n")
+    (here / "own.gin").write_text("include 'base.gin'\nimport leaves\n")
+    found = ganflow("check", "own.gin")
+    assert found.returncode == 2
+    assert found.stderr.startswith("own.gin:2: error[import]: cannot import `leaves`: Gone: for good")
+    assert f"raised at {here / 'leaves.py'}:5" in found.stderr
+
+
+def test_debug_changes_no_exit_status(here: Path) -> None:
+    for words, status in ((("check", "missing.gin"), 2), (("run", "base.gin", "--name", "a/b"), 2)):
+        plain, debug = ganflow(*words), ganflow(*words, "--debug")
+        assert (plain.returncode, debug.returncode) == (status, status)
+        assert "Traceback" in debug.stderr and "Traceback" not in plain.stderr
+    assert plain.stderr.startswith("error[name]: --name a/b is not a plain name")
+
+
+def test_version_and_short_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(capsys, "--version") == Outcome(0, f"ganflow {__version__}\n", "")
+    for words in ((), ("plan",)):
+        short, long = (command(capsys, *words, flag) for flag in ("-h", "--help"))
+        assert short == long and short.status == 0 and "Usage: ganflow" in short.out
+
+
+def test_the_plan_says_when_a_state_is_committed_at_the_end(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    state = "k/State.init = 0.0\nk/State.next = 'k + 1'\nk/State.when = 'step % 4 == 3'\n"
+    (here / "own.gin").write_text(f"include 'base.gin'\n{state}Trainer.show = ['fake_B * k']\n")
+    found = command(capsys, "plan", "own.gin", "--no-shapes")
+    assert "at the end\n  state k = k + 1   when step % 4 == 3\n" in found.out
+    after = command(capsys, "plan", "own.gin", "--no-shapes", "--set", "k/State.after = 'D'")
+    assert after.out.count("when step % 4 == 3") == 1 and "trains D   k/State when step % 4 == 3\n" in after.out

@@ -122,3 +122,49 @@ def test_no_space_left(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert found.returncode == 1
     check_golden(ERRORS / "disk-full.txt", re.sub(r"tfevents[.\d]+", "tfevents", found.stderr))
     assert (here / "runs" / "base" / "config.gin").read_text().startswith("lambda_A = 100.0")
+
+
+# -- what is bound is looked at before anything runs ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("binding", ["D/Update.clip_norm = -1.0", "Update.clip_value = 0", "G/Update.clip_norm = 0.0"])
+def test_a_gradient_is_clipped_to_more_than_nothing(
+    binding: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "own.gin").write_text(f"include 'base.gin'\n{binding}\n")
+    for word in ("check", "run"):
+        found = ganflow(capsys, word, "own.gin")
+        assert found.status == 2 and "own.gin:2: error[type]: `" in found.out + found.err
+        assert f"is {binding.split()[-1]}; it takes a number above 0" in found.out + found.err
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [("[[['D']], 'G']", "type"), ("[1, 'G']", "type"), ("['D', (), 'G']", "schedule"), ("[]", "no-schedule")],
+)
+def test_a_schedule_is_made_of_names_and_groups(
+    given: str, code: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = ganflow(capsys, "check", "base.gin", "--set", f"Schedule.updates = {given}")
+    assert found.status == 2 and found.err.startswith(f"--set (1):1: error[{code}]: ")
+
+
+def test_a_dataset_that_cannot_say_its_fields(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "unready.py").write_text(
+        "import gin\n\n\n@gin.configurable\nclass Unready:\n    @property\n    def fields(self):\n"
+        "        raise KeyError('no size')\n"
+    )
+    (here / "own.gin").write_text("include 'base.gin'\nimport unready\nTrainer.data = @Unready()\n")
+    found = ganflow(capsys, "check", "own.gin")
+    assert found.status == 2
+    assert found.err.startswith(
+        "own.gin:3: error[data]: the `fields` of @Unready() cannot be read: KeyError: 'no size'"
+    )
+
+
+def test_an_unknown_start_of_the_weights_is_found_by_check(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "own.gin").write_text("include 'base.gin'\nD/Network.init = 'norml'\n")
+    for words in (("check",), ("plan", "--no-shapes"), ("run",)):
+        found = ganflow(capsys, *words, "own.gin")
+        assert found.status == 2 and found.err.startswith("own.gin:2: error[type]: `Network.init` is 'norml'")
+        assert "normal" in found.err

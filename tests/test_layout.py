@@ -21,6 +21,7 @@ PACKAGE = ROOT / "ganflow"
 # A module or subpackage of ganflow imports from its own layer or lower ones, without cycles.
 LAYERS = {
     "errors": 0,
+    "version": 0,
     "expr": 1,
     "parsing": 1,
     "experiment": 1,

@@ -1,0 +1,3 @@
+"""``ganflow --version``."""
+
+__version__ = "0.1.0"
