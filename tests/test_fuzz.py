@@ -17,7 +17,6 @@ import ganflow
 from front_door import LIMIT, Visit, limited, visit, watched
 from ganflow import cli
 from ganflow.errors import GanflowError
-from ganflow.inspection import inspect
 from ganflow.json_view import from_json, to_json
 from mutants import FOLDERS, Corpus, Mutant, mutate
 from zoo_networks import known
@@ -93,6 +92,15 @@ def test_a_traceback_a_hang_and_a_written_file_are_noticed(here: Path) -> None:
     assert "KeyError" in watched(crash).wrong[0]
     assert watched(hang).wrong == ("too slow",)
     assert "for writing" in watched(lambda: Path("new.txt").write_text("x")).wrong[0]
+
+
+@pytest.mark.parametrize("body", ["x", "x + x", "(y := x * 2)"])
+def test_templates_that_double_are_answered_in_time(body: str, here: Path) -> None:
+    lines = ["include 'pix2pix.gin'", f"f0 = 'lambda x: {body}'"]
+    lines += [f"f{k} = 'lambda x: f{k - 1}(f{k - 1}(x))'" for k in range(1, 31)]
+    Path("doubling.gin").write_text("\n".join([*lines, "G/Update.minimize = 'f30(mean(fake_B))'"]))
+    found = visit("check", "doubling.gin")
+    assert not found.wrong and found.code == "too-large" and "doubling.gin:" in found.err
 
 
 # -- the other front doors ----------------------------------------------------------------------------------
