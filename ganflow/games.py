@@ -19,7 +19,7 @@ from ganflow.experiment import Diagnostic, Experiment
 from ganflow.graph import StepGraph, UpdatePlan
 from ganflow.habits import Structure, interval
 from ganflow.modes import Modes
-from ganflow.nodes import Node, ancestors, constant
+from ganflow.nodes import Node, ancestors, constant, in_order
 
 TARGETED = ("gan", "bce", "bcel", "mse", "l1")
 LINEAR = ("mean", "sum", "flat")
@@ -61,6 +61,7 @@ class Pull:
 def pulls(nodes: Mapping[str, Node], root: str, experiment: Experiment) -> list[Pull]:
     """Every pull of a loss, left to right; what cannot be followed is left out."""
     found: dict[Pull, None] = {}
+    factors = _factors(nodes, root)
     seen: set[_Way] = set()
     stack = [_Way(root, 1, "linear")]
     while stack:
@@ -72,7 +73,7 @@ def pulls(nodes: Mapping[str, Node], root: str, experiment: Experiment) -> list[
         if node.kind == "call":
             found[Pull(node.target, node.id, way.by or node.id, way.kind, way.value, way.sign, way.outer)] = None
         elif not node.host:
-            stack += reversed(list(_ways(nodes, experiment, node, way)))
+            stack += reversed(list(_ways(nodes, experiment, node, way, factors)))
     return list(found)
 
 
@@ -88,7 +89,9 @@ class _Way:
     outer: int = 1
 
 
-def _ways(nodes: Mapping[str, Node], experiment: Experiment, node: Node, way: _Way) -> Iterator[_Way]:
+def _ways(
+    nodes: Mapping[str, Node], experiment: Experiment, node: Node, way: _Way, numbers: set[str]
+) -> Iterator[_Way]:
     """The same for the inputs of a node."""
     if node.kind == "index":
         yield replace(way, node=node.inputs[0])
@@ -99,7 +102,7 @@ def _ways(nodes: Mapping[str, Node], experiment: Experiment, node: Node, way: _W
             flips = node.target == "neg" or (node.target == "-" and position == 1)
             yield replace(way, node=i, sign=-way.sign if flips else way.sign)
     elif node.target in ("*", "/"):
-        factors = [i for i in node.inputs if _is_factor(nodes, i)]
+        factors = [i for i in node.inputs if i in numbers]
         for i in node.inputs if len(factors) == 1 else ():
             if i not in factors:
                 yield replace(way, node=i, sign=way.sign * _sign(nodes, factors[0]))
@@ -110,17 +113,15 @@ def _ways(nodes: Mapping[str, Node], experiment: Experiment, node: Node, way: _W
         yield replace(way, node=node.inputs[0], kind="slope" if bent else way.kind, by=way.by or node.id)
 
 
-def _is_factor(nodes: Mapping[str, Node], name: str) -> bool:
-    """A number, or arithmetic over numbers, states and what is detached."""
-    seen, stack = {name}, [name]
-    while stack:
-        node = nodes[stack.pop()]
-        if node.kind == "op" and node.target in ("+", "-", "*", "/", "neg") and not node.host:
-            stack += [i for i in node.inputs if i not in seen]
-            seen.update(node.inputs)
-        elif not node.host and node.kind not in ("state", "detach"):
-            return False
-    return True
+def _factors(nodes: Mapping[str, Node], root: str) -> set[str]:
+    """Of all that a loss is made of: numbers, and arithmetic over numbers, states and what is detached."""
+    found: set[str] = set()
+    for name in in_order(nodes, [root]):
+        node = nodes[name]
+        sums = node.kind == "op" and node.target in ("+", "-", "*", "/", "neg") and found.issuperset(node.inputs)
+        if node.host or node.kind in ("state", "detach") or sums:
+            found.add(name)
+    return found
 
 
 def _sign(nodes: Mapping[str, Node], factor: str) -> int:
@@ -174,16 +175,18 @@ class _Side:
     update: UpdatePlan
     pull: Pull
     judged: int
+    networks: frozenset[str]  # of the update: pairs of sides are many
 
 
 def check_games(graph: StepGraph, experiment: Experiment, modes: Mapping[str, Modes]) -> Iterator[Diagnostic]:
     """Two updates that want the same of one prediction, or opposite things of one network."""
     structure = Structure({n: plain(graph.nodes, v) for n, v in graph.nodes.items()})
+    networks = {u.name: frozenset(u.networks) for u in graph.updates}
     found: dict[tuple[str, int, str, float, int], _Side] = {}
     for u in graph.updates:
         for p in (p for p in pulls(graph.nodes, u.loss, experiment) if p.call in modes[u.name].carrying):
             judged = structure(p.call)
-            found.setdefault((u.name, judged, p.kind, p.value, p.sign), _Side(u, p, judged))
+            found.setdefault((u.name, judged, p.kind, p.value, p.sign), _Side(u, p, judged, networks[u.name]))
     sides = list(found.values())
     for update in graph.updates:
         yield from _one_sided(graph, update, [s for s in sides if s.update is update])
@@ -211,7 +214,7 @@ def plain(nodes: Mapping[str, Node], node: Node) -> Node:
 def _no_game(graph: StepGraph, sides: list[_Side], d: _Side, g: _Side) -> Diagnostic | None:
     """d trains the judge, g only what the judged value is made by, and both pull the same way."""
     judge = d.pull.judge
-    if judge not in d.update.moves or set(d.update.networks) & set(g.update.networks):
+    if judge not in d.update.moves or d.networks & g.networks:
         return None
     made_by = _upstream(graph.nodes, graph.nodes[g.pull.call].inputs)
     mine = [s.pull for s in sides if s.update is g.update and s.judged == g.judged]
@@ -259,14 +262,18 @@ def _one_sided(graph: StepGraph, update: UpdatePlan, sides: list[_Side]) -> Iter
 
 def slow_critics(graph: StepGraph, experiment: Experiment) -> Iterator[Diagnostic]:
     """A Wasserstein critic is trained to (near) its optimum between the generator's steps, not the other way round."""
+    wanted = {u.name: pulls(graph.nodes, u.loss, experiment) for u in graph.updates}
+    players_of: dict[str, list[UpdatePlan]] = {}
+    for u in graph.updates:
+        for judge in {p.judge for p in wanted[u.name]} - set(u.networks):
+            players_of.setdefault(judge, []).append(u)
     for update in graph.updates:
-        mine = pulls(graph.nodes, update.loss, experiment)
+        mine = wanted[update.name]
         for judge in update.networks:
             linear = {p.sign for p in mine if p.judge == judge and p.kind == "linear"} == {1, -1}
-            players = [u for u in graph.updates if judge not in u.networks
-                       and any(p.judge == judge for p in pulls(graph.nodes, u.loss, experiment))]  # fmt: skip
+            players = players_of.get(judge, []) if linear else []
             often = [u for u in players if interval(graph, u.name) < interval(graph, update.name)]
-            if linear and often:
+            if often:
                 declared = experiment.updates[update.name]
                 yield Diagnostic(
                     "warning", "slow-critic",
@@ -280,9 +287,12 @@ def slow_critics(graph: StepGraph, experiment: Experiment) -> Iterator[Diagnosti
 
 def _undone(graph: StepGraph, a: _Side, b: _Side) -> Diagnostic | None:
     """Both train one network, through the same prediction, towards opposite ends."""
-    both = [n for n in a.update.networks if n in b.update.networks]
-    reached = [n for n in both if n in _upstream(graph.nodes, [a.pull.call])]
-    if not reached or not a.pull.opposite(b.pull):
+    both = a.networks & b.networks
+    if not both or not a.pull.opposite(b.pull):
+        return None
+    above = _upstream(graph.nodes, [a.pull.call])
+    reached = [n for n in a.update.networks if n in both & above]
+    if not reached:
         return None
     node, other = graph.nodes[b.pull.by], graph.nodes[a.pull.by]
     return Diagnostic(

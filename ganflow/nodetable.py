@@ -12,12 +12,13 @@ from dataclasses import replace
 
 from ganflow import expr as E
 from ganflow.arithmetic import check_operands
-from ganflow.errors import GanflowError
+from ganflow.errors import GanflowError, Location
 from ganflow.measuring import Sizes
 from ganflow.nodes import LEAVES, Node
 from ganflow.scopes import Scope
 
 MAX_NODES = 20_000  # templates that expand templates can grow exponentially
+MAX_EXPANSIONS = 5_000  # and need not make a node of each
 
 
 class NodeTable:
@@ -26,6 +27,9 @@ class NodeTable:
     def __init__(self) -> None:
         self.nodes: dict[str, Node] = {}
         self.counts: Counter[str] = Counter()
+        self.made: dict[str, int] = {}  # the place of each piece of text in the order of reading
+        self.parts: Counter[str] = Counter()  # how often a name of a part was taken already
+        self.expansions = 0
         self.sizes = Sizes()
         self.drawing: set[str] = set()  # owners whose text has sites
 
@@ -48,7 +52,17 @@ class NodeTable:
             f"{scope.owner}.{self.counts[scope.owner]}", kind, owner=scope.owner, text=E.show(tree),  # type: ignore[arg-type]
             location=tree.location, **fields,  # type: ignore[arg-type]
         )  # fmt: skip
+        self.made[node.id] = len(self.made)
         return self.add(node)
+
+    def count_expansion(self, at: Location) -> None:
+        """One more template is expanded; f(f(x)) in each of thirty would be a thousand million."""
+        self.expansions += 1
+        if self.expansions > MAX_EXPANSIONS:
+            raise GanflowError(
+                f"templates are expanded more than {MAX_EXPANSIONS:,} times", location=at, code="too-large",
+                hint="a template that calls templates grows quickly; give the repeated part a definition",
+            )  # fmt: skip
 
     def add(self, node: Node) -> str:
         if len(self.nodes) > MAX_NODES:
@@ -73,12 +87,12 @@ class NodeTable:
 
     def part(self, node: str, name: str) -> str:
         """Make a new unnamed node a value of its own, under the name of a part of a template."""
-        old, key, k = self.nodes[node], name, 1
-        while key in self.nodes:
-            k += 1
-            key = f"{name}.{k}"
+        old, key = self.nodes[node], name
         if old.kind in LEAVES or old.host or old.name:
             return node
+        while key in self.nodes:  # counted on from the last time: a part keeps its name
+            self.parts[name] += 1
+            key = f"{name}.{self.parts[name] + 1}"
         self.nodes[key] = replace(old, id=key, name=key)
         del self.nodes[node]
         self.sizes.rename(node, key)

@@ -204,9 +204,9 @@ class Reader(NodeTable):
                 "`:=` stands outside a template", location=tree.location, code="syntax",
                 hint=f"give the part a definition of its own: {name} = '...'",
             )  # fmt: skip
-        known = set(self.nodes)
+        before = len(self.made)
         node = self.value(value, scope)
-        if node not in known:
+        if self.made.get(node, -1) >= before:
             node = self.part(node, f"{scope.path}.{name}")
         scope.locals[name] = node
         return node
@@ -355,6 +355,7 @@ class Reader(NodeTable):
         if name in scope.expanding:
             loop = " -> ".join([*scope.expanding[scope.expanding.index(name) :], name])
             raise GanflowError(f"the template `{name}` calls itself: {loop}", location=tree.location, code="cycle")
+        self.count_expansion(tree.location)
         arguments = bind(found, tree)
         inner = Scope(scope.owner, f"{scope.path}/{name}", {}, (*scope.expanding, name))
         uses = Counter(n.id for n in E.walk(found.body) if isinstance(n, E.Name))

@@ -192,16 +192,22 @@ def _read_besides(program: Program, kept: list[str], but: str) -> set[str]:
 def _needed_updates(before: Program, after: Program, experiment: Experiment) -> tuple[list[str], list[Pruned]]:
     """Updates left when those are dropped whose networks others reached only through pruned terms."""
     trains = {u: {t.split(".")[0] for t in experiment.updates[u].trains} for u in before.roots}
+    reached = {u: _reached(before, u) for u in before.roots}
+    reached_now = {u: _reached(after, u) for u in after.roots}
+    counts = Counter(n for found in reached.values() for n in found)
+    counts_now = Counter(n for found in reached_now.values() for n in found)
     kept, gone = list(after.roots), []
     changed = True
     while changed:
         changed = False
         for update in list(kept):
-            others_before = {n for u in before.roots if u != update for n in _reached(before, u)}
-            others_now = _read_besides(after, kept, update)
-            was_needed = trains[update] & others_before
-            if was_needed and not trains[update] & others_now and len(kept) > 1:
+            was_needed = any(counts[n] > (n in reached[update]) for n in trains[update])  # by another update
+            if not was_needed or len(kept) < 2:
+                continue
+            is_needed = any(counts_now[n] > (n in reached_now[update]) for n in trains[update])
+            if not is_needed and not trains[update] & _read_besides(after, kept, update):
                 kept.remove(update)
+                counts_now.subtract(reached_now[update])
                 names = ", ".join(sorted(trains[update]))
                 gone.append(Pruned("update", update, f"only pruned terms used what it trains ({names})"))
                 changed = True

@@ -112,12 +112,13 @@ def _bindings(experiment: Experiment, read: set[str]) -> Iterator[Diagnostic]:
     built = _built(experiment, read)
     if built is None:
         return
+    within = {name: {p for scope in scopes for p in _prefixes(scope)} for name, scopes in built.items()}
     for b in {x.key: x for x in experiment.bindings}.values():
         name = b.selector.rsplit(".", 1)[-1]
-        if b.parameter and name not in DECLARED and not (name == "State" and b.scope):
-            scopes = built.get(name, set())
-            if not any(_is_prefix(b.scope, scope) for scope in scopes):
-                yield _warning(f"`{b.key}` is never used: {_why(b, name, scopes)}", b.location, _cure(b, experiment))
+        served = name in DECLARED or (name == "State" and b.scope) or b.scope in within.get(name, ())
+        if b.parameter and not served:
+            why = _why(b, name, built.get(name, set()))
+            yield _warning(f"`{b.key}` is never used: {why}", b.location, _cure(b, experiment))
 
 
 def _optimizers(experiment: Experiment) -> Iterator[Diagnostic]:
@@ -147,6 +148,13 @@ def _nearest(lines: list[Binding], b: Binding, owner: str) -> Binding:
 
 def _is_prefix(scope: str, full: str) -> bool:
     return not scope or f"{full}/".startswith(f"{scope}/")
+
+
+def _prefixes(scope: str) -> Iterator[str]:
+    """Every scope that a line for ``scope`` may stand in: for ``a/b`` those of '', a and a/b."""
+    parts = scope.split("/")
+    yield ""
+    yield from ("/".join(parts[:k]) for k in range(1, len(parts) + 1))
 
 
 def _why(b: Binding, name: str, scopes: set[str]) -> str:

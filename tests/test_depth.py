@@ -94,6 +94,36 @@ def test_values_that_double_are_lines_of_their_own() -> None:
     assert first_loss(program("mean(t40)", chain)) == pytest.approx(first_loss(program("mean(fake)")) * 2**40, rel=1e-4)
 
 
+@pytest.mark.parametrize("levels", [13, 30])
+@pytest.mark.parametrize("body", ["x", "x + x", "(y := x * 2)", "(y := x + mean(randn(2)))"])
+def test_templates_that_double_are_refused(body: str, levels: int) -> None:
+    """Each calls the one before twice: 2 ** levels expansions, whether they make nodes or not."""
+    chain = f"f0 = 'lambda x: {body}'\n" + "".join(
+        f"f{k} = 'lambda x: f{k - 1}(f{k - 1}(x))'\n" for k in range(1, levels + 1)
+    )
+    error = refusal(program(f"f{levels}(mean(fake))", chain))
+    assert error.code == "too-large" and "expanded more than" in error.message
+
+
+def test_a_template_called_a_thousand_times_is_its_value() -> None:
+    chain = "twice = 'lambda x: (y := x) + y'\nc0 = 'mean(fake)'\n"
+    chain += "".join(f"c{k} = 'twice(c{k - 1} - 1)'\n" for k in range(1, 11))
+    chain += "".join(f"d{k} = '{'twice(d' + str(k - 1) + ')' if k else 'c10'} * 0.5'\n" for k in range(1000))
+    once = first_loss(program("mean(fake)"))
+    assert first_loss(program("d999", chain)) == pytest.approx((once * 2**10 - (2**11 - 2)) / 2, rel=1e-4)
+
+
+def test_parts_of_one_name_are_numbered_in_order() -> None:
+    """Every call of a template has parts of its own: y, y.2, y.3."""
+    loss = "t(mean(fake)) + t(mean(fake) + 1) + t(mean(fake) + 2)"
+    graph = ganflow.schedule(ganflow.loads(program(loss, "t = 'lambda x: (y := x * 2)'\n")))
+    assert [n for n in graph.nodes if n.partition(".y")[1]] == [
+        "G.minimize/t.y",
+        "G.minimize/t.y.2",
+        "G.minimize/t.y.3",
+    ]
+
+
 def test_a_long_cycle_is_refused() -> None:
     chain = "c0 = 'c999'\n" + "".join(f"c{k} = 'c{k - 1} + 1'\n" for k in range(1, 1000))
     assert refusal(program("mean(c999)", chain)).code in ("cycle", "too-large")

@@ -183,7 +183,7 @@ EDITS = [
     ("gan", GRAPH, {"G"}, ["G/Update.clip_norm = 1.0"]),
     ("gan", GRAPH, {"D"}, ["D/Update.microbatches = 2"]),
     ("gan", GRAPH, {"D"}, ["D/Update.optimizer = @SGD", "SGD.lr = 0.1"]),
-    ("gan", NUMBERS, {"D"}, ["D/Network.init = 'zeros'"]),
+    ("gan", NUMBERS, {"D"}, ["D/Network.init = 'xavier'"]),
     ("gan", GRAPH, {"D"}, ["D/Network.clamp = (-1.0, 1.0)"]),
     ("gan", GRAPH, {"G_adv"}, ["G_adv = 'bce(D(detach(fake) + G(z)), True)'"]),
     ("gan", GRAPH, {"D_adv"}, ["D_adv = '0.5 * (bce(D(real), True) + bce(D(fake), True))'"]),

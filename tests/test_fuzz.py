@@ -34,11 +34,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             shutil.copy(path, tmp_path)
     monkeypatch.chdir(tmp_path)
     with known():
-        for program in (
-            "pix2pix.gin",
-            "wgan_gp.gin",
-            "grad-batch-norm.gin",
-        ):  # what Python and torch load once is nobody's fault
+        # What Python and torch load once is nobody's fault.
+        for program in ("pix2pix.gin", "wgan_gp.gin", "grad-batch-norm.gin"):
             inspect(ganflow.load(program))
         yield tmp_path
 
@@ -93,6 +90,15 @@ def test_a_traceback_a_hang_and_a_written_file_are_noticed(here: Path) -> None:
     assert "KeyError" in watched(crash).wrong[0]
     assert watched(hang).wrong == ("too slow",)
     assert "for writing" in watched(lambda: Path("new.txt").write_text("x")).wrong[0]
+
+
+@pytest.mark.parametrize("body", ["x", "x + x", "(y := x * 2)"])
+def test_templates_that_double_are_answered_in_time(body: str, here: Path) -> None:
+    lines = ["include 'pix2pix.gin'", f"f0 = 'lambda x: {body}'"]
+    lines += [f"f{k} = 'lambda x: f{k - 1}(f{k - 1}(x))'" for k in range(1, 31)]
+    Path("doubling.gin").write_text("\n".join([*lines, "G/Update.minimize = 'f30(mean(fake_B))'"]))
+    found = visit("check", "doubling.gin")
+    assert not found.wrong and found.code == "too-large" and "doubling.gin:" in found.err
 
 
 # -- the other front doors ----------------------------------------------------------------------------------
