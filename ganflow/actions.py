@@ -8,12 +8,13 @@ It follows from the modes of the updates and from the decisions of the snapshot 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from ganflow.graph import Edge, Evaluate, Mode, Node, StepGraph, UpdatePlan, edges
-from ganflow.modes import Modes, carries, grad_path, passes_gradient
+from ganflow.modes import Modes, carries, passes_gradient
 from ganflow.nodes import WEIGHTS
 from ganflow.reuse import Decision
 
@@ -27,6 +28,8 @@ class Context:
     graph: StepGraph
     decisions: Sequence[Decision]
     children: Mapping[int, list[Decision]] = field(default_factory=dict)
+    _leaves: dict[int, list[dict[str, tuple[set[str], set[str]]]]] = field(default_factory=dict, repr=False)
+    _grads: dict[int, defaultdict[str, set[str]]] = field(default_factory=dict, repr=False)
 
     @property
     def nodes(self) -> Mapping[str, Node]:
@@ -41,6 +44,30 @@ class Context:
         for root in self.nodes:
             _mark(self.nodes, root, trainable, found, seen)
         return frozenset(found)
+
+    def leaves(self, decision: Decision) -> list[dict[str, tuple[set[str], set[str]]]]:
+        """For each member: the x it makes a leaf of -> (each `grad` by it made here, what lies on their paths)."""
+        if decision.index not in self._leaves:
+            of_members: list[dict[str, tuple[set[str], set[str]]]] = []
+            for m in decision.stage.members:
+                of_members.append({})
+                for g, x in ((g, self.nodes[g].inputs[1]) for g in m.paths if g in decision.evaluate):
+                    if x in m.leaves:
+                        grads, inside = of_members[-1].setdefault(x, (set(), set()))
+                        grads.add(g)
+                        inside |= m.paths[g] - m.leaves
+            self._leaves[decision.index] = of_members
+        return self._leaves[decision.index]
+
+    def grads(self, decision: Decision) -> Mapping[str, set[str]]:
+        """Node -> each `grad` of this decision's updates on whose path it lies."""
+        if decision.index not in self._grads:
+            found = self._grads.setdefault(decision.index, defaultdict(set))
+            for m in decision.stage.members:
+                for g, path in m.paths.items():
+                    for n in path:
+                        found[n].add(g)
+        return self._grads[decision.index]
 
     def from_here(self, decision: Decision) -> list[Decision]:
         """The decision and everything that may follow it."""
@@ -75,7 +102,7 @@ def _uses(c: Context, decision: Decision, name: str) -> list[tuple[Decision, Mod
     for later in c.from_here(decision):
         if later is decision or (made is not None and later.instances.get(name) is made):
             wants = [m for m in later.stage.members if name in (m.graph if later is decision else m.carrying)]
-            found += [(later, m) for m in wants if name in m.slice]  # the graph of a cone is used where it is made
+            found += [(later, m) for m in wants if name in m.evaluated]  # the graph of a cone is used where it is made
     return found
 
 
@@ -111,7 +138,7 @@ def _kept_for(decision: Decision, name: str, uses: Sequence[tuple[Decision, Mode
 
 def _mode(decision: Decision, node: Node, graph: bool) -> Mode:
     if node.networks and node.kind in ("call", "op"):
-        here = [m.call_mode(node) for m in decision.stage.members if node.id in m.slice]
+        here = [m.call_mode(node) for m in decision.stage.members if node.id in m.evaluated]
         return max(here, key=lambda mode: _STRENGTH[mode], default="no-grad")
     return "graph" if graph else "no-grad"
 
@@ -138,13 +165,11 @@ def _in_cone(modes: Modes, edge: Edge) -> bool:
 
 def _cone_edges(c: Context, decision: Decision, node: Node) -> tuple[tuple[str, int], ...]:
     """Edges that read the leaf made of a value rather than the value; `grad` itself names the leaf."""
+    leaves = c.leaves(decision)
     found = []
-    for m in decision.stage.members:
-        made = {g: c.nodes[g].inputs[1] for g in m.paths if g in decision.evaluate}
-        for edge in edges(c.nodes, node.id):
-            of_it = [g for g, x in made.items() if x == edge.source and x in m.leaves]
-            names_leaf = edge.reader in of_it and edge.position == 1
-            if names_leaf or any(edge.reader in m.paths[g] - m.leaves for g in of_it):
+    for edge in edges(c.nodes, node.id):
+        for of_it, inside in (m[edge.source] for m in leaves if edge.source in m):
+            if (edge.reader in of_it and edge.position == 1) or edge.reader in inside:
                 found.append((edge.reader, edge.position))
     return tuple(dict.fromkeys(found))
 
@@ -160,11 +185,10 @@ def _freezes(c: Context, node: Node, uses: Sequence[Modes]) -> tuple[str, ...]:
 def _keeps_path(c: Context, decision: Decision, grad: str) -> bool:
     """Is the graph between x and y needed after this `grad`?"""
     for m in decision.stage.members:
-        if grad not in m.slice:
+        if grad not in m.evaluated:
             continue
-        path = {n for n in grad_path(c.nodes, m.slice, grad) if c.nodes[n].kind not in ("field", *WEIGHTS)}
-        others = [p for other in decision.stage.members for g, p in other.paths.items() if g != grad]
-        if path & m.carrying or any(path & p for p in others):
+        path = {n for n in m.paths[grad] if c.nodes[n].kind not in ("field", *WEIGHTS)}
+        if path & m.carrying or any(c.grads(decision)[n] - {grad} for n in path):
             return True
         if any(d is not decision for n in path for d, _ in _uses(c, decision, n)):
             return True

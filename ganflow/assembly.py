@@ -40,7 +40,8 @@ def networks(step: Any, given: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
         elif not declared.derived:
             module = build.network(experiment, name, seed=step.seed, singletons=singletons)
         if module is not None:
-            found[name] = module.to(step.device)
+            # A module that is a user's own and not made here would be lost on the meta device.
+            found[name] = module if step.device.type == "meta" else module.to(step.device)
     check_parts(step.graph, found)
     check_paths(step.graph, found)
     if lazy_networks(found):

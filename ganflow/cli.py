@@ -89,6 +89,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         except BrokenPipeError:  # `ganflow plan ... | head`
             _close_stdout()
         except OSError as error:  # files have messages of their own
+            if error.filename is not None:
+                _fail(f"error[file]: {error.filename}: {error.strerror or error}", 2, error)
             _close_stdout()
             _fail(f"error[cannot-write]: the output cannot be written: {error.strerror or error}", 1, error)
         except Exception as error:
@@ -181,7 +183,7 @@ def plan(
     chosen = check_format(form) if form else format_of(out) if out else "text"
     inspection = inspect(load(config, set_), shapes=shapes)
     _give(inspection.shown(chosen), out, utf8=chosen != "text")
-    _warn(inspection.findings)
+    _warn(f for f in inspection.findings if f not in inspection.cost.notes)  # which stand below the plan
     refuse(inspection.findings, strict=strict)
 
 
@@ -223,12 +225,13 @@ def check(
 
     experiment = load(config, set_)
     findings = inspect(experiment).findings
-    if probe and not any(f.level == "error" for f in findings):
+    starved = [f for f in findings if f.code == "gradient-starved"]  # where, only the probe knows
+    if probe and not any(f.level == "error" for f in findings if f not in starved):
         from ganflow.trainer import probe_of
 
         found = probe_of(experiment)
         print(f"{found}\n")
-        findings = (*findings, *(f for f in found.findings if f not in findings))
+        findings = (*(f for f in findings if f not in (*starved, *found.findings)), *found.findings)
     for finding in findings:
         print(finding)
     counts = {level: sum(f.level == level for f in findings) for level in ("error", "warning", "note")}

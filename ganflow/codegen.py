@@ -88,8 +88,8 @@ def variants(graph: StepGraph) -> list[StepGraph]:
     from ganflow.scheduler import plan  # specialising a graph is planning it again
 
     early = [c.name for c in graph.conditions if c.early]
-    outcomes = islice(_outcomes(len(early)), MAX_SHOWN)
-    return [plan(graph, dict(zip(early, outcome, strict=True))) for outcome in outcomes]
+    found = (dict(zip(early, outcome, strict=True)) for outcome in islice(_outcomes(len(early)), MAX_SHOWN))
+    return [graph if active == graph.active else plan(graph, active) for active in found]
 
 
 def _outcomes(count: int) -> Iterator[tuple[bool, ...]]:

@@ -11,6 +11,7 @@ FLOPs are torch's: two per multiply-add of convolutions and matrix products, not
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,7 +31,7 @@ from ganflow.scheduler import plan
 from ganflow.step import TrainStep, namespace
 from ganflow.traits import Traits
 
-_UNTRACEABLE = ("meta tensor", "'Meta' backend", "meta device", "data-dependent", "FakeTensor")
+_UNTRACEABLE = re.compile(r"\bmeta\b|data-dependent|FakeTensor", re.IGNORECASE)  # how torch speaks of that device
 
 
 @dataclass(frozen=True)
@@ -89,13 +90,13 @@ def measure(
         f.name: torch.empty((size, *(f.shape or ())), dtype=getattr(torch, f.dtype), device="meta")
         for f in experiment.fields.values()
     }
-    graph = plan(graph, {c.name: True for c in graph.conditions})  # nothing can be decided on meta tensors
     if networks is None:
         declared = (n for n in graph.networks if not experiment.networks[n].derived)
         networks = {n: build.network(experiment, n, device="meta") for n in declared}
     parameters: dict[str, int] = {}
     try:
-        step = TrainStep(experiment, [batch], networks=networks, random=MetaRandom(), device="meta")
+        step = TrainStep(experiment, [batch], networks=networks, random=MetaRandom(), device="meta", graph=graph)
+        graph = plan(graph, {c.name: True for c in graph.conditions})  # nothing can be decided on meta tensors
         parameters = {n: sum(p.numel() for p in m.parameters()) for n, m in step.networks.items()}
         values, updates, traits = _run(step, graph, textbook=False)
         _, textbook, _ = _run(step, graph, textbook=True)
@@ -110,7 +111,7 @@ def measure(
 
 def finding_of(error: GanflowError) -> Diagnostic:
     """An error on the meta device: a note where only that device is the reason."""
-    if any(word in error.message for word in _UNTRACEABLE):
+    if _UNTRACEABLE.search(error.message):
         message = f"shapes and cost are unknown: {error.message}"
         return Diagnostic(
             "note", "untraceable", message, error.location, "it runs all the same; its cost is not counted"
@@ -190,6 +191,10 @@ class MetaRandom:
         if kind in ("randn_like", "rand_like"):
             return torch.empty_like(args[0] if args else kwargs["x"], device="meta")
         raise GanflowError(f"what `{kind}` draws is not known on the meta device", code="untraceable")
+
+    def generator(self, site: str, device: torch.device | str = "cpu") -> torch.Generator:
+        """Meta tensors take one of any device."""
+        return torch.Generator()
 
 
 def shape_of(value: object) -> str:

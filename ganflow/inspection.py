@@ -77,6 +77,7 @@ def inspect(experiment: Experiment, *, shapes: bool = True) -> Inspection:
     if networks is not None and not _errors(found):
         found += check_modules(experiment, graph, networks)
         cost = cost if _errors(found) else measure(experiment, graph, networks=networks)
+    found += [n for n in cost.notes if n.code == "untraceable" and n not in found]
     found += [*cost.errors, *check_traits(graph, experiment, cost.traits), *unused(experiment)]
     order = ("error", "warning", "note")
     return Inspection(graph, cost, tuple(sorted(found, key=lambda f: order.index(f.level))))

@@ -44,6 +44,10 @@ class Modes:
         return frozenset().union(*self.paths.values())
 
     @cached_property
+    def evaluated(self) -> frozenset[str]:
+        return frozenset(self.slice)
+
+    @cached_property
     def carrying(self) -> frozenset[str]:
         return self.needs & self.live
 
@@ -70,7 +74,7 @@ def modes_of(nodes: Mapping[str, Node], losses: Iterable[str], trained: Set[str]
     order = tuple(in_order(nodes, roots))
     needs = _needs(nodes, order, trained)
     live = _live(nodes, losses)
-    paths = {n: frozenset(grad_path(nodes, order, n)) for n in order if nodes[n].kind == "grad"}
+    paths = {n: frozenset(grad_path(nodes, n)) for n in order if nodes[n].kind == "grad"}
     ends = {n: nodes[n].inputs[1] for n in paths}
     leaves = {x for x in ends.values() if not (x in needs and x in live) and nodes[x].kind not in WEIGHTS}
     leaves -= {x for x in leaves if any(x in paths[n] for n in paths if ends[n] != x)}
@@ -127,7 +131,7 @@ def _live(nodes: Mapping[str, Node], roots: Iterable[str]) -> frozenset[str]:
     return frozenset(live)
 
 
-def grad_path(nodes: Mapping[str, Node], order: Iterable[str], grad: str) -> set[str]:
+def grad_path(nodes: Mapping[str, Node], grad: str) -> set[str]:
     """The nodes from x to y of a ``grad(y, x)``, both included; empty if y does not depend on x."""
     y, x = nodes[grad].inputs
     network = nodes[x].target if nodes[x].kind in WEIGHTS else None
@@ -135,7 +139,7 @@ def grad_path(nodes: Mapping[str, Node], order: Iterable[str], grad: str) -> set
     if x not in live and network is None:
         return set()
     below = {x}
-    for name in (n for n in order if n in live):
+    for name in (n for n in in_order(nodes, [y]) if n in live):
         node = nodes[name]
         reads = any(i in below and passes_gradient(node, p) for p, i in enumerate(node.inputs))
         whole = nodes[x].kind == "network" and node.target == network

@@ -141,7 +141,7 @@ def _batch_norm(
     """With batch statistics the gradient of one sample's output reaches all samples: no penalty per sample."""
     if graph.nodes[node.inputs[1]].kind in WEIGHTS:
         return
-    path, seen = grad_path(graph.nodes, order, node.id) - {node.inputs[1]}, set[str]()
+    path, seen = grad_path(graph.nodes, node.id) - {node.inputs[1]}, set[str]()
     for call in (graph.nodes[n] for n in order if n in path):
         module = _module(experiment, networks, call.target) if call.kind == "call" else None
         if module is None or call.target in seen or experiment.networks[call.target].mode == "eval":

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from ganflow.errors import Location
@@ -86,14 +87,14 @@ class Node:
     text: str = ""
     location: Location = field(default=Location("<string>", 1), compare=False)
 
-    @property
+    @cached_property
     def is_statement(self) -> bool:
         """It gets a line of its own: it has a name, an effect, or is worth keeping."""
         if self.kind in LEAVES or self.host:
             return False
         return bool(self.name) or self.has_effect
 
-    @property
+    @cached_property
     def has_effect(self) -> bool:
         """Evaluating it twice is not the same as evaluating it once, or costs a network's forward."""
         reads = self.stateful or self.draws_itself or bool(self.networks and self.kind == "op")
@@ -194,18 +195,21 @@ def in_order(nodes: Mapping[str, Node], roots: Iterable[str]) -> list[str]:
 
 def constant(nodes: Mapping[str, Node], node: str) -> object:
     """The value of a host expression made of constants alone, else ``None``."""
+    found = nodes[node]
+    return constants(nodes, in_order(nodes, [node]))[node] if _folds(found) else _written(found)
+
+
+def constants(nodes: Mapping[str, Node], order: Iterable[str]) -> dict[str, object]:
+    """:func:`constant` of each of these nodes, which come inputs first."""
     values: dict[str, object] = {}
-    stack = [node]
-    while stack:
-        name = stack[-1]
+    for name in order:
         n = nodes[name]
-        folds = n.kind == "op" and n.host and n.target in _FOLD
-        if folds and (missing := [i for i in n.inputs if i not in values]):
-            stack += missing
-            continue
-        stack.pop()
-        values[name] = _folded(n.target, [values[i] for i in n.inputs]) if folds else _written(n)
-    return values[node]
+        values[name] = _folded(n.target, [values[i] for i in n.inputs]) if _folds(n) else _written(n)
+    return values
+
+
+def _folds(node: Node) -> bool:
+    return node.kind == "op" and node.host and node.target in _FOLD
 
 
 def _written(node: Node) -> object:

@@ -19,7 +19,7 @@ def check_gradients(graph: StepGraph) -> Iterator[Diagnostic]:
     nodes = graph.nodes
     read = in_order(nodes, [u.loss for u in graph.updates] + [s.next for s in graph.states])
     for grad in (nodes[n] for n in read if nodes[n].kind == "grad"):
-        if not grad_path(nodes, read, grad.id):
+        if not grad_path(nodes, grad.id):
             y, x = (nodes[i] for i in grad.inputs)
             yield Diagnostic(
                 "error", "grad-unrelated",

@@ -88,7 +88,7 @@ def _must(nodes: Mapping[str, Node], term: str, modes: Modes, taken: Mapping[str
         seen.add(node.id)
         if node.kind == "grad":
             x = node.inputs[1]
-            path = grad_path(nodes, modes.slice, node.id) if nodes[x].kind not in WEIGHTS else set()
+            path = grad_path(nodes, node.id) if nodes[x].kind not in WEIGHTS else set()
             found |= {n for p in path - {x} for n in _own(nodes[p])}
             continue
         found |= set(_own(node))

@@ -18,6 +18,8 @@ from torch import Tensor
 from ganflow.codegen import Source
 from ganflow.errors import GanflowError
 from ganflow.graph import Node, StepGraph, statement_inputs
+from ganflow.modes import modes_of
+from ganflow.nodes import in_order
 
 
 @dataclass
@@ -66,6 +68,8 @@ def explain(error: Exception, graph: StepGraph, source: Source, filename: str) -
     local = trace.tb_frame.f_locals
     if "implicitly created only for scalar outputs" in str(error):
         return _not_scalar(node, local)
+    if "does not require grad and does not have a grad_fn" in str(error) and node.id in {u.loss for u in graph.updates}:
+        return _starved(graph, node)
     if isinstance(error, AttributeError) and any(f"'{name}'" in str(error) for name in ("detach", "backward")):
         value = local.get(source.variables.get(node.id, ""), local.get(f"loss_{node.owner.split('.')[0]}"))
         return GanflowError(
@@ -85,6 +89,20 @@ def explain(error: Exception, graph: StepGraph, source: Source, filename: str) -
                             status=error.status)  # fmt: skip
     message = f"{type(error).__name__}: {error}".split("\n")[0]
     return GanflowError(f"{where}: {message}", location=node.location, hint=given, code="step", status=_status(error))
+
+
+def _starved(graph: StepGraph, loss: Node) -> GanflowError:
+    """The plan has a way for the gradient, and what ran has none: something inside a network or an op ends it."""
+    update = next(u for u in graph.updates if u.loss == loss.id)
+    carrying = modes_of(graph.nodes, [loss.id], frozenset(update.moves)).carrying
+    calls = [n for n in in_order(graph.nodes, [loss.id]) if n in carrying and graph.nodes[n].networks]
+    way = ", ".join(f"`{n.name} = {n.text}`" if n.name else f"`{n.text}`" for n in (graph.nodes[c] for c in calls))
+    return GanflowError(
+        f"the loss of update {update.name} has no gradient for {', '.join(update.networks)}, and the plan says it does",
+        location=loss.location, code="gradient-starved",
+        hint=f"it goes through {way}: look inside for .data, .detach(), torch.no_grad(), .numpy() or a hook;\n"
+        "a cut that is meant belongs into the gin file: detach(...)",
+    )  # fmt: skip
 
 
 def _status(error: Exception) -> int:

@@ -34,6 +34,9 @@ from ganflow.unroll import unrolled
 __all__ = ["Counters", "Frozen", "Random", "TrainStep", "compile_function", "compile_step", "explain", "gradient"]
 
 
+Observer = Callable[[str, str, Any], None]
+
+
 class Random(Protocol):
     """Where draws come from: ``kind`` is the op's name, ``site`` as language.md §4 names it."""
 
@@ -66,6 +69,7 @@ class TrainStep:
         random: an object with ``draw(site, kind, *args)``; by default seeded from the run's seed.
         device: where networks and batches live.
         seed: of the run; by default ``Trainer.seed``.
+        graph: the plan of this experiment, where it is made already.
 
     Raises:
         GanflowError: from the checks, from building a network, or naming the definition in which a step failed.
@@ -81,9 +85,10 @@ class TrainStep:
         random: Random | None = None,
         device: str | torch.device = "cpu",
         seed: int | None = None,
+        graph: StepGraph | None = None,
     ) -> None:
         self.experiment = experiment
-        self.graph: StepGraph = build_graph(experiment)
+        self.graph: StepGraph = build_graph(experiment) if graph is None else graph
         # a network that no term reaches may share tensors with one that a term reaches: known once they are built
         raise_first_error(d for d in self.graph.diagnostics if d.code != "starved-network")
         self.device = torch.device(device)
@@ -107,15 +112,23 @@ class TrainStep:
         self.source: Source = generate(self.graph)
         space = namespace(self)
         self._run = compile_step(self.graph, self.source, space)
-        self._variants: dict[tuple[bool, ...], Callable[..., dict[str, Any]]] = {}
+        self._variants: dict[tuple[tuple[bool, ...], bool], Callable[..., dict[str, Any]]] = {}
+        self._observer: Observer | None = None
         self._active = compile_function(self.graph, generate_active(self.graph), space, "active")
 
-    def __call__(self, *, log_gradients: bool = False) -> dict[str, Any]:
-        """One iteration. Returns losses as 0-d tensors on the device and weights as numbers; nothing is synced."""
+    def __call__(self, *, log_gradients: bool = False, observe: Observer | None = None) -> dict[str, Any]:
+        """One iteration. Returns losses as 0-d tensors on the device and weights as numbers; nothing is synced.
+
+        Args:
+            log_gradients: return gradient norms, too.
+            observe: is called as ``observe(phase, node, value)`` with every value as it is made, with its graph, and
+                right before and after each backward pass. The numbers of the iteration are the same with and without.
+        """
         batch = self._next_batch(first=True)
         counters = self.counters
         size = counters.batch_size
-        run = self._variant(self._active(counters)) if self.graph.active else self._run
+        self._observer = observe
+        run = self._variant(self._active(counters) if self.graph.active else {}, observed=observe is not None)
         logs = run(batch, counters, log_gradients)
         counters.step += 1
         counters.images += size
@@ -126,15 +139,20 @@ class TrainStep:
             counters.epoch, counters.epoch_step, self._ended = counters.epoch + self._ended, 0, 0
         return logs
 
-    def _variant(self, active: Mapping[str, bool]) -> Callable[..., dict[str, Any]]:
+    def _variant(self, active: Mapping[str, bool], *, observed: bool) -> Callable[..., dict[str, Any]]:
         """The step for an iteration in which these run; written when it is first needed."""
-        if all(active.values()):
+        if all(active.values()) and not observed:
             return self._run
-        key = tuple(active.values())
+        key = (tuple(active.values()), observed)
         if key not in self._variants:
-            graph = plan(self.graph, active)
-            self._variants[key] = compile_step(graph, generate(graph), namespace(self))
+            graph = self.graph if all(active.values()) else plan(self.graph, active)
+            space = namespace(self) | ({"observe": self._observe} if observed else {})
+            self._variants[key] = compile_step(graph, generate(graph, observe=observed), space)
         return self._variants[key]
+
+    def _observe(self, phase: str, node: str, value: Any) -> None:
+        assert self._observer is not None, "only a step that is observed says what it does"
+        self._observer(phase, node, value)
 
     def hyperparameters(self) -> dict[str, float]:
         """``{"lr/G": 0.0002}``, as the optimizers hold them now."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from ganflow.errors import GanflowError
 from ganflow.experiment import Experiment
 from ganflow.graph import Node, Pruned, Term, ancestors, constant
-from ganflow.nodes import in_order
+from ganflow.nodes import constants, in_order
 from ganflow.resolve import Program
 
 
@@ -71,7 +71,9 @@ def _dropped_term(program: Program, node: str) -> Pruned:
 def always_zero(nodes: Mapping[str, Node], name: str) -> bool:
     """Is this number 0 whatever the counters and schedules in it are?"""
     zero: dict[str, bool] = {}
-    for i in in_order(nodes, [name]):
+    order = in_order(nodes, [name])
+    values = constants(nodes, order)
+    for i in order:
         n = nodes[i]
         inputs = [zero[k] for k in n.inputs] if n.kind == "op" and n.host else []
         match n.target if inputs else "":
@@ -85,7 +87,7 @@ def always_zero(nodes: Mapping[str, Node], name: str) -> bool:
                 zero[i] = all(inputs)
             case _:
                 zero[i] = False
-        zero[i] = zero[i] or (n.host and constant(nodes, i) == 0)
+        zero[i] = zero[i] or (n.host and values[i] == 0)
     return zero[name]
 
 

@@ -204,7 +204,7 @@ NESTS: tuple[Callable[[str, int], str], ...] = (
     lambda e, n: "abs(" * n + e + ")" * n,
     lambda e, n: "-" * n + e,
     lambda e, n: "not " * n + e,
-    lambda e, n: " + ".join([e] * min(n, 1000)),
+    lambda e, n: " + ".join([e] * min(n, 500)),
     lambda e, n: " * ".join(["0.5"] * n + [e]),
     lambda e, n: " ** ".join([e] + ["1"] * min(n, 200)),
     lambda e, n: "1 + (" * n + e + ")" * n,
@@ -213,16 +213,16 @@ NESTS: tuple[Callable[[str, int], str], ...] = (
     lambda e, n: e + "(0)" * n,
     lambda e, n: "lambda: " * n + e,
     lambda e, n: f"{e} if step else " * n + e,
-    lambda e, n: " < ".join([e] * min(n, 1000)),
-    lambda e, n: " and ".join([e] * min(n, 1000)),
-    lambda e, n: f"cat({', '.join([e] * min(n, 1000))})",
+    lambda e, n: " < ".join([e] * min(n, 500)),
+    lambda e, n: " and ".join([e] * min(n, 500)),
+    lambda e, n: f"cat({', '.join([e] * min(n, 500))})",
 )
 
 
 def _chain(text: str, rng: random.Random, corpus: Corpus) -> str:
     """Many definitions, each made of the one before: numbers or values, in a line or doubling."""
     names = NAME.findall(text) or ["x"]
-    size, start = rng.choice((20, 100, 500, 1000)), rng.choice((*names, "1", "step"))
+    size, start = rng.choice((20, 100, 500, 800)), rng.choice((*names, "1", "step"))
     step = rng.choice(("{0} + 1", "abs({0})", "{0}", "{0} + {0}", "-{0}", "{0} * {0} + 1"))
     chain = [f"chain_0 = '{start}'"] + [f"chain_{k} = '{step.format(f'chain_{k - 1}')}'" for k in range(1, size)]
     if rng.random() < 0.5:

@@ -5,6 +5,7 @@ The mutants are the same in every run: number 17 is ``mutate(Corpus.read(), 17)`
 
 from __future__ import annotations
 
+import gc
 import random
 import shutil
 from collections import Counter
@@ -37,7 +38,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         # What Python and torch load once is nobody's fault.
         for program in ("pix2pix.gin", "wgan_gp.gin", "grad-batch-norm.gin"):
             inspect(ganflow.load(program))
+        gc.collect()
+        gc.freeze()  # nor is what earlier tests left for the collector to walk through
         yield tmp_path
+        gc.unfreeze()
 
 
 def attempt(mutant: Mutant, folder: Path) -> Visit:
