@@ -32,6 +32,7 @@ from ganflow.probe import Probe, compared, probe, probe_if_it_fits, refuse_gradi
 from ganflow.settings import Settings, check_length, settings_of
 from ganflow.step import TrainStep
 from ganflow.validation import Validation
+from ganflow.watch import Watch, instruments
 
 WEIGHTS, SAMPLES, PROBE = "weights.pt", "samples", "probe.txt"
 PROBE_AGAIN = 100  # iterations after which an exact zero is measured again
@@ -210,11 +211,17 @@ class Loop:
         """One iteration, and whatever is due after it."""
         due = self.step.counters.step + 1
         report = due in (1, self.total) or self.due(self.settings.log_every, due)
-        logs = self.step(log_gradients=report)
+        seen: dict[str, float] = {}
+        if self.due(self.settings.watch_every, due):
+            logs, seen = self.watched(report)
+        else:
+            logs = self.step(log_gradients=report)
         self.averages.add(logs)
         self.shown.advance()
         if report:
-            self.report({k: float(v) for k, v in logs.items() if not isinstance(v, Tensor)})
+            self.report({k: float(v) for k, v in logs.items() if not isinstance(v, Tensor)} | seen)
+        elif seen:
+            self.logs.scalars(due, seen)
         if due < self.total:
             for every, action in (
                 (self.settings.sample_every, self.sample), (self.settings.eval_every, self.evaluate),
@@ -223,6 +230,16 @@ class Loop:
                 if self.due(every, due):
                     action()
 
+    def watched(self, report: bool) -> tuple[dict[str, Any], dict[str, float]]:
+        """An iteration that is looked at closely; its time is not that of a step."""
+        waited = self.batches.seconds
+        with self.uncounted():
+            watch = Watch(instruments(self.step))
+            logs = self.step(log_gradients=report, observe=watch.observe)
+            seen = watch.report(self.logs, self.step.counters.step)
+        self.reported, self.batches.seconds = self.reported + 1, waited
+        return logs, seen
+
     @staticmethod
     def due(every: int, step: int) -> bool:
         return bool(every) and step % every == 0
@@ -230,7 +247,7 @@ class Loop:
     def report(self, weights: Mapping[str, float]) -> None:
         """The means since the last report; here, and only here, the host waits for the device."""
         means = self.averages.means()
-        now, count = time.perf_counter(), self.step.counters.step - self.reported
+        now, count = time.perf_counter(), max(1, self.step.counters.step - self.reported)
         times = {
             "time/step": (now - self.since) / count,
             "time/data": self.batches.seconds / count,

@@ -113,6 +113,7 @@ LAYERS = {
     "rates": 5,
     "validation": 5,
     "display": 5,
+    "watch": 5,
     "trainer": 5,
     "sampling": 6,
     "datasets": 6,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +33,21 @@ def experiment(program: str, *, stateful: bool = False, changes: tuple[str, ...]
     return ganflow.load(ZOO / f"{program}.gin", overrides=[*CASES[program].gin(stateful=stateful), *changes])
 
 
-def trained(program: str, *, stateful: bool = False, changes: tuple[str, ...] = (), draws: Draws | None = None) -> Any:
+def trained(
+    program: str,
+    *,
+    stateful: bool = False,
+    changes: tuple[str, ...] = (),
+    draws: Draws | None = None,
+    observe: Callable[[str, str, Any], None] | None = None,
+) -> Any:
     """What the program's step makes of the networks that the loop starts from."""
     case, draws = CASES[program], draws or Draws()
     declared = experiment(program, stateful=stateful, changes=changes)
     step = ganflow.TrainStep(declared, case.batches(), networks=case.build(stateful=stateful), random=draws)
     torch.manual_seed(1)  # dropout's
     for _ in range(case.iterations):
-        step()
+        step(observe=observe)
     return result(step.networks, step.states) | {"draws": draws.counts}
 
 
@@ -66,6 +73,14 @@ def test_a_program_equals_the_hand_written_loop(program: str, stateful: bool) ->
 @pytest.mark.parametrize(("program", "site"), [(p, s) for p in PROGRAMS for s in CASES[p].sites])
 def test_another_draw_at_one_site_is_noticed(program: str, site: str) -> None:
     assert difference(trained(program, draws=Draws(changed=site)), expected(program)) > 1e-6
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_an_iteration_that_is_looked_at_has_the_same_bits(program: str) -> None:
+    seen = Counter[str]()
+    looked_at = trained(program, stateful=True, observe=lambda phase, node, value: seen.update([node]))
+    assert seen["backward"] and len(seen) > 4
+    assert difference(looked_at, trained(program, stateful=True)) == 0.0
 
 
 def test_every_program_is_here() -> None:
