@@ -85,6 +85,7 @@ LAYERS = {
     "assembly": 4,
     "running": 4,
     "step": 4,
+    "spending": 4,
     "cost": 4,
     "traits": 4,
     "ranges": 4,
