@@ -116,6 +116,7 @@ LAYERS = {
     "display": 5,
     "watch": 5,
     "trainer": 5,
+    "profile": 6,
     "sampling": 6,
     "datasets": 6,
     "sides": 6,

@@ -40,12 +40,12 @@ class Attributed:
     """One iteration.
 
     Args:
-        times: (phase, what) -> time, in the order in which it happened.
         total: from the iteration's beginning to its end.
+        times: (phase, what) -> time, in the order in which it happened.
     """
 
-    times: dict[Key, Time] = field(default_factory=dict)
     total: float = 0.0
+    times: dict[Key, Time] = field(default_factory=dict)
 
     def of(self, key: Key) -> Time:
         return self.times.setdefault(key, Time())

@@ -3,8 +3,8 @@
     profile = measure(ganflow.load("experiments/pix2pix.gin"), steps=10)
     print(text(profile))
 
-In this order: warm-up; ``steps`` pairs of one iteration of the plan and one of the textbook loop on the same batch, who
-is first in turn; the counters set back, and ``steps`` iterations under the profiler; one iteration of each for memory.
+After the warm-up, ``steps`` times: one iteration of the plan and one of the textbook loop on the same batches, who is
+first in turn; then the plan's again, with the same counters, under the profiler. Then one of each for memory.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ganflow.data.progress import say
 from ganflow.errors import GanflowError
 from ganflow.experiment import Experiment
 from ganflow.inspection import Inspection, inspect, refuse
-from ganflow.profile.attribution import ITERATION, Attributed, attributed
+from ganflow.profile.attribution import ITERATION, Attributed, Time, attributed
 from ganflow.profile.memory import Peaks, peaks
 from ganflow.profile.model import Profile, Section, Textbook
 from ganflow.profile.rows import savings, sections
@@ -122,11 +122,12 @@ class _Runner:
         for k in range(warmup):
             self.pair(k)
         start = copy.copy(self.step.counters)
-        found.pairs = [self.pair(k) for k in range(steps)]
-        self.back(start)
         self.profiled()  # what the profiler does only once
         self.back(start)
         for k in range(steps):
+            now = copy.copy(self.step.counters)
+            found.pairs.append(self.pair(k))
+            vars(self.step.counters).update(vars(now))  # the same iteration again, for the profiler
             times, text = self.profiled(trace=trace and k == 0)
             found.profiled.append(times)
             found.trace = found.trace or text
@@ -228,7 +229,7 @@ def _profile(runner: _Runner, inspection: Inspection, found: _Found, *, warmup: 
     parts = sections(graph, cost, times, found.memory[0])
     counted = bool(cost.spent)
     return Profile(
-        name=graph.name, device=_device_name(runner.device),
+        name=graph.name, graph=graph, device=_device_name(runner.device),
         clock="device" if runner.device.type == "cuda" else "cpu", data=data,
         batch_size=settings_of(runner.experiment).batch_size, warmup=warmup, iterations=len(found.profiled),
         seconds=times.total, plain=(statistics.median(own), *middle(own)), sections=parts,
@@ -263,14 +264,11 @@ def _notes(inspection: Inspection, parts: Sequence[Section], steps: int) -> tupl
 
 def mean(iterations: Sequence[Attributed]) -> Attributed:
     """Times and runs per iteration."""
-    found, count = Attributed(), len(iterations)
-    for one in iterations:
-        found.total += one.total / count
-        for key, spent in one.times.items():
-            known = found.of(key)
-            known.runs += spent.runs / count
-            known.forward += spent.forward / count
-            known.backward += spent.backward / count
+    found, count = Attributed(sum(one.total for one in iterations) / len(iterations)), len(iterations)
+    for key in dict.fromkeys(k for one in iterations for k in one.times):
+        own = [one.times[key] for one in iterations if key in one.times]
+        found.times[key] = Time(sum(t.runs for t in own) / count, sum(t.forward for t in own) / count,
+                                sum(t.backward for t in own) / count)  # fmt: skip
     return found
 
 

@@ -7,8 +7,10 @@ sum(row.time for row in profile.rows) == profile.seconds
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from ganflow.graph import StepGraph
 
 Kind = Literal[
     "value", "reused", "loss", "backward", "clip", "step", "clamp", "average", "state", "decide", "data", "elsewhere"
@@ -110,6 +112,7 @@ class Profile:
 
     Args:
         device, data: on which device, and what the batches were.
+        graph: of what was profiled.
         clock: ``cpu`` if times of rows are the host's, ``device`` if they are those of the device's kernels.
         seconds: of an iteration as it was profiled, the mean; the times of all rows add up to it.
         plain: the same without the profiler, waits for data left out: median, and the middle half.
@@ -119,6 +122,7 @@ class Profile:
     """
 
     name: str
+    graph: StepGraph = field(repr=False)
     device: str
     clock: Literal["cpu", "device"]
     data: str

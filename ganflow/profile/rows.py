@@ -21,7 +21,7 @@ from ganflow.spending import Spent
 from ganflow.views import root_text
 
 _WORDS: dict[str, tuple[Kind, str]] = {
-    "loss": ("loss", "loss {}"), "backward": ("backward", "rest of backward {}"), "clip": ("clip", "clip gradients {}"),
+    "loss": ("loss", "loss {}"), "backward": ("backward", "autograd itself"), "clip": ("clip", "clip gradients {}"),
     "step": ("step", "step {}"), "clamp": ("clamp", "clamp {}"), "average": ("average", "{} follows"),
     "state": ("state", "state {}"), "decide": ("decide", "decide {}"),
 }  # fmt: skip

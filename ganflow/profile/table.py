@@ -84,11 +84,15 @@ def _table(profile: Profile) -> Iterator[Line]:
         yield Line(" ".join(aligned).rstrip(), style)
 
 
-def cells(profile: Profile, row: Row) -> Cells:
-    """A row's, as in the table."""
+def cells(profile: Profile, row: Row, *, longest: int = LABEL) -> Cells:
+    """A row's, as in the table.
+
+    Args:
+        longest: letters of its label.
+    """
     often = "" if row.runs in (0, 1) else f" ×{row.runs:.2g}"
     return (
-        f"  {cut(row.label, LABEL - len(often))}{often}", mode(row), cut(row.shape, SHAPE),
+        f"  {cut(row.label, longest - len(often))}{often}", mode(row), cut(row.shape, SHAPE + longest - LABEL),
         number(row.forward_flops), number(row.backward_flops), number(row.value_bytes), number(row.kept_bytes),
         ms(row.forward), ms(row.backward), share(profile.share(row.time)),
     )  # fmt: skip
