@@ -10,7 +10,6 @@ puts them beside what ``cost.measure`` counted; ``table``, ``page`` and ``json_v
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -38,11 +37,11 @@ def run(
     found = measure(
         experiment, steps=steps, device=device, synthetic=synthetic, textbook=textbook, trace=trace is not None
     )
+    written = [write_whole(path, _FORMS[path.suffix.lower()](found)) for path in out]
+    written += [write_whole(trace, found.trace)] if trace is not None else []
     print_profile(found)
-    for path in out:
-        print(write_whole(path, _FORMS[path.suffix.lower()](found)))
-    if trace is not None:
-        print(write_whole(trace, found.trace))
+    for path in written:
+        print(path)
 
 
 def check_files(paths: Sequence[Path], *, forms: Sequence[Path] = ()) -> None:
@@ -71,6 +70,8 @@ def print_profile(profile: Profile) -> None:
     from rich.text import Text
 
     console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        print(text(profile), end="")
+        return
     for line in lines(profile):
         console.print(Text(line.text, style=_STYLES.get(line.style, "")))
-    sys.stdout.flush()

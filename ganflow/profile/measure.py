@@ -3,8 +3,8 @@
     profile = measure(ganflow.load("experiments/pix2pix.gin"), steps=10)
     print(text(profile))
 
-After the warm-up, ``steps`` times: one iteration of the plan and one of the textbook loop on the same batches, who is
-first in turn; then the plan's again, with the same counters, under the profiler. Then one of each for memory.
+After the warm-up, at least ``steps`` times: one iteration of the plan and one of the textbook loop on the same batches, who is
+first in turn; then, ``steps`` times, the plan's with the same counters under the profiler. Then one of each for memory.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from ganflow.trainer import choose_device, dataset, training_batches
 from ganflow.views import forwards
 
 STEPS, WARMUP = 10, 3
+PAIRS, ENOUGH = 100, 3.0  # pairs at most, seconds in all, beyond the iterations asked for
 QUIET = "99"  # Kineto, which torch's profiler stands on, tells of its beginning and end on stderr
 
 
@@ -61,19 +62,20 @@ def measure(
     synthetic: bool = False,
     textbook: bool = True,
     trace: bool = False,
-    data: Any = None,
+    batches: Sequence[Mapping[str, Tensor]] | None = None,
     networks: Mapping[str, nn.Module] | None = None,
 ) -> Profile:
     """Run iterations of an experiment and say where time, FLOPs and bytes go; nothing is written.
 
     Args:
-        steps: iterations of each kind that are measured.
+        steps: iterations that are profiled, and of the plan and the textbook loop at least as many beside them.
         warmup: iterations of each kind before.
         device: by default ``Trainer.device``.
         synthetic: batches of random numbers in the shapes that the dataset declares; its files are not needed.
         textbook: run the textbook loop, too.
         trace: keep the trace of the first iteration.
-        data, networks: in place of those of the experiment, as in ``Trainer``.
+        batches: an epoch, in place of the experiment's data.
+        networks: modules in place of those that gin would build, by name.
 
     Raises:
         GanflowError: the experiment cannot run.
@@ -82,8 +84,8 @@ def measure(
     refuse(inspection.findings)
     settings = settings_of(experiment)
     where = choose_device(device or settings.device)
-    batches, kind = _batches(experiment, data, where, synthetic=synthetic)
-    runner = _Runner(experiment, batches, where, networks, textbook=textbook)
+    source, kind = (batches, "given batches") if batches is not None else _batches(experiment, where, synthetic)
+    runner = _Runner(experiment, source, where, networks, textbook=textbook)
     say(f"{experiment.name}: {warmup} iterations to warm up, {steps} measured, {steps} profiled, on {where}"
         + (", as many of the textbook loop" if textbook else ""))  # fmt: skip
     found = runner.run(steps, warmup, trace=trace)
@@ -131,6 +133,8 @@ class _Runner:
             times, text = self.profiled(trace=trace and k == 0)
             found.profiled.append(times)
             found.trace = found.trace or text
+        while self.other is not None and len(found.pairs) < PAIRS and sum(map(sum, found.pairs)) < ENOUGH:
+            found.pairs.append(self.pair(len(found.pairs)))  # a short step is compared more often
         self.back(start)
         found.memory = [self.memory(step) for step in self.steps]
         return found
@@ -149,6 +153,7 @@ class _Runner:
     def seconds(self, step: ProfiledStep) -> float:
         """Of one iteration, waits for batches left out."""
         step.timed, step.waited = False, 0.0
+        step.prepare()
         self.wait()
         start = time.perf_counter()
         step()
@@ -174,6 +179,7 @@ class _Runner:
         """The profiler after one iteration."""
         activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if self.device.type == "cuda" else [])]
         step.timed = True
+        step.prepare()
         self.wait()
         with profile(activities=activities, profile_memory=memory) as profiler, record_function(ITERATION):
             step()
@@ -188,14 +194,13 @@ def _trace(profiler: profile) -> str:
         return path.read_text(encoding="utf-8")
 
 
-def _batches(experiment: Experiment, data: Any, device: torch.device, *, synthetic: bool) -> tuple[Any, str]:
+def _batches(experiment: Experiment, device: torch.device, synthetic: bool) -> tuple[Any, str]:
     """What is iterated, and how it is called."""
     settings = settings_of(experiment)
     if synthetic:
         return Synthetic(experiment, settings.batch_size, settings.seed), "random numbers"
-    found = data if data is not None else dataset(experiment)
-    name = getattr(experiment.trainer.get("data"), "name", "") or type(found).__name__
-    return training_batches(found, settings, device), name
+    name = getattr(experiment.trainer.get("data"), "name", "data")
+    return training_batches(dataset(experiment), settings, device), name
 
 
 class Synthetic:
@@ -246,7 +251,7 @@ def _textbook(found: _Found, cost: Cost) -> Textbook:
     low, high = middle(ratios)
     memory = found.memory[1]
     return Textbook(
-        statistics.median(other for _, other in found.pairs), statistics.median(ratios), low, high,
+        statistics.median(other for _, other in found.pairs), statistics.median(ratios), low, high, len(ratios),
         float(cost.textbook) if cost.textbook_spent else None, memory.total if memory else None,
     )  # fmt: skip
 

@@ -94,6 +94,7 @@ class Textbook:
     Args:
         seconds: of an iteration, median, waits for data left out.
         ratio, low, high: its time divided by the plan's: median, and the middle half of the pairs.
+        pairs: how many there were.
         flops: of an iteration; ``None`` where they could not be counted.
         peak: as of a section, of the whole iteration.
     """
@@ -102,6 +103,7 @@ class Textbook:
     ratio: float
     low: float
     high: float
+    pairs: int
     flops: float | None
     peak: int | None
 

@@ -93,6 +93,7 @@ def _details(profile: Profile, row: Row) -> Iterator[tuple[str, str]]:
 def below(profile: Profile) -> str:
     """What stands below the picture."""
     title, *rest = avoided(profile)
+    title = title.removeprefix("against the textbook loop: ").capitalize()
     notes = "".join(f"<li>{escape(t)}</li>" for t in (*LEGEND, *clock_words(profile), *profile.notes))
     return f"""<section class="profile" aria-labelledby="profile-title">
 <h2 id="profile-title">Where the iteration goes</h2>
@@ -111,7 +112,7 @@ def below(profile: Profile) -> str:
 </table>
 </div>
 <h2>Against the textbook loop</h2>
-<p>{escape(title.removeprefix("against the textbook loop, ").capitalize())}.</p>
+<p>{escape(title)}.</p>
 <pre tabindex="0">{escape(chr(10).join(t.removeprefix("  ") for t in rest))}</pre>
 <ul>{notes}</ul>
 </section>

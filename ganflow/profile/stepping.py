@@ -60,6 +60,10 @@ class ProfiledStep(TrainStep):
             self._written[key] = compile_step(graph, source, space)
         return self._written[key]
 
+    def prepare(self) -> None:
+        """Write what the next iteration runs, as far as that is known, so that it is no part of its time."""
+        self._variant(self._active(self.counters) if self.graph.active else {}, observed=False)
+
     def clear(self, optimizer: torch.optim.Optimizer) -> None:
         """After the last step of a phase all gradients go: a textbook pass has also reached what others train."""
         key = next(k for k, o in self.optimizers.items() if o is optimizer)

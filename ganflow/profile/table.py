@@ -131,7 +131,7 @@ def _sums(rows: tuple[Row, ...]) -> Cells:
 
 def avoided(profile: Profile) -> list[str]:
     """The textbook loop beside the plan, and why it costs more."""
-    found = ["against the textbook loop, in which every backward reaches every parameter"]
+    found = ["against the textbook loop: the same, but every backward reaches every parameter"]
     if profile.textbook is None:
         found.append("  not run")
     else:
@@ -152,7 +152,7 @@ def compared(profile: Profile, textbook: Textbook) -> list[tuple[str, str, str, 
     found = [("", "this plan", "textbook", "ratio")]
     if profile.flops and textbook.flops:
         found.append(("FLOP", number(profile.flops), number(textbook.flops), f"{textbook.flops / profile.flops:.3f}"))
-    ratio = f"{textbook.ratio:.3f} ({textbook.low:.3f} to {textbook.high:.3f})"
+    ratio = f"{textbook.ratio:.3f} ({textbook.low:.3f} to {textbook.high:.3f} in {textbook.pairs} pairs)"
     found.append(("ms", ms(profile.plain[0]), ms(textbook.seconds), ratio))
     if profile.peak and textbook.peak:
         found.append(("peak bytes", number(profile.peak), number(textbook.peak), f"{textbook.peak / profile.peak:.3f}"))
@@ -181,7 +181,9 @@ def ms(seconds: float) -> str:
 
 
 def share(value: float) -> str:
-    """``19%``."""
+    """``19%``; empty for 0."""
+    if not value:
+        return ""
     return f"{100 * value:.0f}%" if value >= 0.0995 else f"{100 * value:.1f}%"
 
 
