@@ -9,6 +9,7 @@ puts them beside what ``cost.measure`` counted; ``table``, ``page`` and ``json_v
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -55,13 +56,15 @@ def check_files(paths: Sequence[Path], *, forms: Sequence[Path] = ()) -> None:
             raise GanflowError(f"which format {path} should have cannot be told from its name", code="unknown-format",
                                hint=f"end the name in {', '.join(_FORMS)}")  # fmt: skip
     for path in paths:
-        place = next((p for p in path.absolute().parents if p.exists()), Path())
-        if path.is_dir():
-            raise cannot_write(path, IsADirectoryError(21, ""))
+        place = path.absolute().parent
+        if not place.exists():
+            raise cannot_write(path, OSError(errno.ENOENT, ""))
         if not place.is_dir():
-            raise cannot_write(path, NotADirectoryError(20, ""))
+            raise cannot_write(path, OSError(errno.ENOTDIR, ""))
+        if path.is_dir():
+            raise cannot_write(path, OSError(errno.EISDIR, ""))
         if not os.access(place, os.W_OK):
-            raise cannot_write(path, PermissionError(13, ""))
+            raise cannot_write(path, OSError(errno.EACCES, ""))
 
 
 def print_profile(profile: Profile) -> None:

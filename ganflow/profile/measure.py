@@ -3,8 +3,8 @@
     profile = measure(ganflow.load("experiments/pix2pix.gin"), steps=10)
     print(text(profile))
 
-After the warm-up, at least ``steps`` times: one iteration of the plan and one of the textbook loop on the same batches, who is
-first in turn; then, ``steps`` times, the plan's with the same counters under the profiler. Then one of each for memory.
+After the warm-up, at least ``steps`` times: one iteration of the plan and one of the textbook loop on the same batches,
+who is first in turn; ``steps`` times the plan's with the same counters under the profiler; one of each for memory.
 """
 
 from __future__ import annotations
@@ -236,7 +236,7 @@ def _profile(runner: _Runner, inspection: Inspection, found: _Found, *, warmup: 
     return Profile(
         name=graph.name, graph=graph, device=_device_name(runner.device),
         clock="device" if runner.device.type == "cuda" else "cpu", data=data,
-        batch_size=settings_of(runner.experiment).batch_size, warmup=warmup, iterations=len(found.profiled),
+        batch_size=runner.step.counters.batch_size, warmup=warmup, iterations=len(found.profiled),
         seconds=times.total, plain=(statistics.median(own), *middle(own)), sections=parts,
         flops=sum(r.flops for s in parts for r in s.rows) if counted else None,
         peak=found.memory[0].total if found.memory[0] else None,
