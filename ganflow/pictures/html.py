@@ -9,6 +9,7 @@ arrow keys, and in words for those who do not see it.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from html import escape
 from importlib.resources import files
 
@@ -37,7 +38,7 @@ def html_text(picture: Picture, *, below: str = "", css: str = "") -> str:
 <meta name="color-scheme" content="light dark">
 <title>{escape(picture.title)}: step graph</title>
 <style>
-{_variables()}
+{variables(_VARIABLES)}
 {page_style(picture.networks)}
 {_resource("page.css")}{css}</style>
 </head>
@@ -101,9 +102,10 @@ def _data(picture: Picture) -> str:
     return text.replace("<", "\\u003c")  # nothing in it ends the script
 
 
-def _variables() -> str:
+def variables(colours: Mapping[str, Themed]) -> str:
+    """``--page: #ffffff`` and so on, for light and dark pages."""
     light, dark = (
-        "; ".join(f"--{name}: {getattr(colour, theme)}" for name, colour in _VARIABLES.items())
+        "; ".join(f"--{name}: {getattr(colour, theme)}" for name, colour in colours.items())
         for theme in ("light", "dark")
     )
     return (f":root {{ {light} }}\n@media screen {{ :root[data-theme=dark] {{ {dark} }} }}\n"

@@ -12,7 +12,7 @@ from importlib.resources import files
 
 from ganflow.palette import HEAT
 from ganflow.pictures.build import picture_of
-from ganflow.pictures.html import html_text
+from ganflow.pictures.html import html_text, variables
 from ganflow.pictures.model import Box, Lane, Picture
 from ganflow.profile.model import Profile, Row, Section
 from ganflow.profile.table import LEGEND, avoided, cells, clock_words, head, iteration, ms, number, share, totals
@@ -23,8 +23,7 @@ _WORDS = {"test": "decide"}  # where a box is called otherwise than a row
 def html(profile: Profile) -> str:
     """The page."""
     css = files("ganflow.profile").joinpath("page.css").read_text(encoding="utf-8")
-    colours = f":root {{ --heat: {HEAT.light}; --heat-dark: {HEAT.dark} }}\n"
-    return html_text(measured(profile), below=below(profile), css=colours + css)
+    return html_text(measured(profile), below=below(profile), css=variables({"heat": HEAT}) + "\n" + css)
 
 
 # -- the picture -----------------------------------------------------------------------------------------------
