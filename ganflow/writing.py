@@ -20,6 +20,7 @@ from ganflow.graph import (
     edges,
     statement_inputs,
 )
+from ganflow.nodes import WEIGHTS
 from ganflow.printing import BEFORE_BACKWARD, Printer, Source, flag, gradient_tag, plain, runs_text, variable_names
 from ganflow.unrolling import inner_nodes
 
@@ -242,7 +243,7 @@ class Writer:
         self.line(f"{self.variables[node.id]} = unrolled({how.source}, {name}, {flags})", context, node.id, comment)
 
     def reads_parameter(self, reads: set[str]) -> bool:
-        return any(self.graph.nodes[r].kind in ("parameter", "network") for r in reads)
+        return any(self.graph.nodes[r].kind in WEIGHTS for r in reads)
 
     def guard(self, test: str, branch: bool) -> str:
         text = self.printer.text(test)
