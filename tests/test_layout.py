@@ -26,6 +26,7 @@ LAYERS = {
     "parsing": 1,
     "experiment": 1,
     "palette": 1,
+    "quantities": 1,
     "nodes": 2,
     "graph": 2,
     "scheduler": 3,
@@ -135,7 +136,7 @@ COMPILER = {"errors", "expr", "parsing", "experiment", "graph", "names", "scopes
 COMPILER |= {"modes", "reuse", "scheduler", "checks", "codegen", "views", "plan_text", "nodes", "reader", "unrolling"}
 COMPILER |= {"declare", "declared", "stages", "actions", "freeing", "printing", "writing", "verify", "json_view"}
 COMPILER |= {"reach", "diff", "arithmetic", "chains", "measuring", "nodetable", "palette", "pictures"}
-COMPILER |= {"paths", "habits", "games", "judges", "domains", "penalties"}
+COMPILER |= {"paths", "habits", "games", "judges", "domains", "penalties", "quantities"}
 HEAVY = {"torch", "torchmetrics", "gin"}
 
 # What gin files name: plain Python and torch, usable without gin and without an experiment.
