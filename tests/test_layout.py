@@ -59,6 +59,7 @@ LAYERS = {
     "judges": 3,
     "domains": 3,
     "penalties": 3,
+    "cuts": 3,
     "codegen": 3,
     "views": 3,
     "pictures": 3,
@@ -91,6 +92,7 @@ LAYERS = {
     "evaluate": 4,
     "gradcut": 4,
     "gradients": 4,
+    "cutnorms": 4,
     "matrix": 4,
     "findings": 4,
     "keeping": 4,
@@ -135,7 +137,7 @@ COMPILER = {"errors", "expr", "parsing", "experiment", "graph", "names", "scopes
 COMPILER |= {"modes", "reuse", "scheduler", "checks", "codegen", "views", "plan_text", "nodes", "reader", "unrolling"}
 COMPILER |= {"declare", "declared", "stages", "actions", "freeing", "printing", "writing", "verify", "json_view"}
 COMPILER |= {"reach", "diff", "arithmetic", "chains", "measuring", "nodetable", "palette", "pictures"}
-COMPILER |= {"paths", "habits", "games", "judges", "domains", "penalties"}
+COMPILER |= {"paths", "habits", "games", "judges", "domains", "penalties", "cuts"}
 HEAVY = {"torch", "torchmetrics", "gin"}
 
 # What gin files name: plain Python and torch, usable without gin and without an experiment.
