@@ -132,11 +132,11 @@ class Logs:
                 self._events.scalars(step, values)
         self._last = f"the last whole record is step {step}"
 
-    def text(self, tag: str, text: str) -> None:
+    def text(self, tag: str, text: str, *, step: int = 0) -> None:
         """``logs.text("plan", str(graph))``: shown letter by letter under TensorBoard's Text."""
         if self._events:
             with self._errors():
-                self._events.text(tag, text)
+                self._events.text(tag, text, step=step)
 
     def images(self, step: int, tag: str, pixels: np.ndarray) -> None:
         """``logs.images(100, "images/val", numpy.asarray(grid))``: uint8 H x W x C with C 1, 3 or 4."""

@@ -143,7 +143,8 @@ def prepare(
     torch.manual_seed(settings.seed)
     batches = Timed(training_batches(data, settings, device))
     per_epoch = len(batches)
-    return TrainStep(experiment, batches, networks=networks, batches_per_epoch=per_epoch, device=device), batches
+    given = {"networks": networks, "batches_per_epoch": per_epoch, "cut_norms": settings.cut_norms}
+    return TrainStep(experiment, batches, device=device, **given), batches
 
 
 def probe_of(experiment: Experiment) -> Probe:

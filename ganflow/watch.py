@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from ganflow.logs import Logs
 from ganflow.step import TrainStep
+from ganflow.termgrads import TermGradients
 
 
 class Instrument(Protocol):
@@ -44,4 +45,4 @@ class Watch:
 
 def instruments(step: TrainStep) -> tuple[Instrument, ...]:
     """New ones, for one iteration of this step."""
-    return ()
+    return (TermGradients(step),)

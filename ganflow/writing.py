@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 from ganflow.errors import shown
@@ -21,7 +20,18 @@ from ganflow.graph import (
     statement_inputs,
 )
 from ganflow.nodes import WEIGHTS
-from ganflow.printing import BEFORE_BACKWARD, Printer, Source, flag, gradient_tag, plain, runs_text, variable_names
+from ganflow.printing import (
+    AFTER_BACKWARD,
+    BEFORE_BACKWARD,
+    Printer,
+    Source,
+    flag,
+    gradient_tag,
+    plain,
+    runs_text,
+    title,
+    variable_names,
+)
 from ganflow.unrolling import inner_nodes
 
 MAX_BLOCKS = 20  # in one another; Python's compiler counts to a hundred
@@ -334,7 +344,7 @@ class Writer:
         whole = f"(share * {loss})" if parts else loss
         self.line(f"{whole}.backward({', '.join(t for t in (targets, keep) if t)})", (), root.id)
         if self.observe:
-            self.line(f"observe({update.name!r}, 'backward', None)")
+            self.line(f"observe({update.name!r}, {AFTER_BACKWARD!r}, None)")
 
     def log(self, update: UpdatePlan, parts: bool) -> None:
         for term in update.terms:
@@ -342,25 +352,20 @@ class Writer:
             shown = self.variables[term.node] if value.is_statement else f"({self.printer.text(term.node)})"
             number = value.host or value.target == "if"  # a branch may be one
             detached = f"detach({shown})" if number else f"{shown}.detach()"
-            self.line(f"logs[{_tag('loss', term.name)}] = {detached}", node=term.node)
+            self.line(f"logs[{f'loss/{term.name}'!r}] = {detached}", node=term.node)
             if term.factor is not None:
                 weight = repr(term.weight) if term.weight is not None else self.printer.text(term.factor)
-                self.line(f"logs[{_tag('weight', term.name)}] = {weight}")
-        self.line(f"logs[{_tag('loss', update.name)}] = loss_{plain(update.name)}.detach()")
+                self.line(f"logs[{f'weight/{term.name}'!r}] = {weight}")
+        self.line(f"logs[{f'loss/{update.name}'!r}] = loss_{plain(update.name)}.detach()")
 
     def step(self, phase: Phase) -> None:
+        self.norms("grad_norm", phase.updates)
+        clips = [u for u in phase.updates if u.clip_value is not None or u.clip_norm is not None]
         for update in phase.updates:
-            target = f"parameters[{update.name!r}]"
-            if update.nan_to_num or update.clip_value is not None or update.clip_norm is not None:
+            if update.nan_to_num or update in clips:
                 limits = f"nan_to_num={update.nan_to_num}, value={update.clip_value}, norm={update.clip_norm}"
-                self.line(f"clip_gradients({target}, {limits})")
-        if not self.textbook and phase.updates:
-            self.open("if log_gradients:")
-            for update in phase.updates:
-                for network in update.networks:
-                    tag = gradient_tag(update, network)
-                    self.line(f"logs[{tag!r}] = gradient_norm({update.name!r}, {network!r})")
-            self.close()
+                self.line(f"clip_gradients(parameters[{update.name!r}], {limits})")
+        self.norms("grad_norm_clipped", clips)
         for key in phase.steps:
             if key in self.graph.scheduled:
                 self.line(f"set_hyperparameters({key!r}, counters)")
@@ -371,14 +376,15 @@ class Writer:
             if plan is not None and plan.clamp is not None:
                 self.line(f"clamp_weights({network!r}, {plan.clamp[0]!r}, {plan.clamp[1]!r})")
 
-
-def title(graph: StepGraph) -> str:
-    """The experiment's name, which is a file's, as part of a docstring."""
-    return re.sub(r"[^\w .,()+-]", "_", graph.name)
-
-
-def _tag(kind: str, name: str) -> str:
-    return repr(f"{kind}/{name}")
+    def norms(self, kind: str, updates: Sequence[UpdatePlan]) -> None:
+        if self.textbook or not updates:
+            return
+        self.open("if log_gradients:")
+        for update in updates:
+            for network in update.networks:
+                tag = gradient_tag(update, network, kind=kind)
+                self.line(f"logs[{tag!r}] = gradient_norm({update.name!r}, {network!r})")
+        self.close()
 
 
 def _updates(graph: StepGraph) -> list[UpdatePlan]:

@@ -60,6 +60,7 @@ LAYERS = {
     "judges": 3,
     "domains": 3,
     "penalties": 3,
+    "cuts": 3,
     "codegen": 3,
     "views": 3,
     "pictures": 3,
@@ -92,6 +93,8 @@ LAYERS = {
     "evaluate": 4,
     "gradcut": 4,
     "gradients": 4,
+    "cutnorms": 4,
+    "shares": 4,
     "matrix": 4,
     "findings": 4,
     "keeping": 4,
@@ -114,6 +117,7 @@ LAYERS = {
     "rates": 5,
     "validation": 5,
     "display": 5,
+    "termgrads": 5,
     "watch": 5,
     "trainer": 5,
     "sampling": 6,
@@ -136,7 +140,7 @@ COMPILER = {"errors", "expr", "parsing", "experiment", "graph", "names", "scopes
 COMPILER |= {"modes", "reuse", "scheduler", "checks", "codegen", "views", "plan_text", "nodes", "reader", "unrolling"}
 COMPILER |= {"declare", "declared", "stages", "actions", "freeing", "printing", "writing", "verify", "json_view"}
 COMPILER |= {"reach", "diff", "arithmetic", "chains", "measuring", "nodetable", "palette", "pictures"}
-COMPILER |= {"paths", "habits", "games", "judges", "domains", "penalties", "quantities"}
+COMPILER |= {"paths", "habits", "games", "judges", "domains", "penalties", "quantities", "cuts"}
 HEAVY = {"torch", "torchmetrics", "gin"}
 
 # What gin files name: plain Python and torch, usable without gin and without an experiment.
