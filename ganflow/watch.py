@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from ganflow.histograms import Histograms
 from ganflow.logs import Logs
+from ganflow.settings import settings_of
 from ganflow.step import TrainStep
 
 
@@ -44,4 +46,5 @@ class Watch:
 
 def instruments(step: TrainStep) -> tuple[Instrument, ...]:
     """New ones, for one iteration of this step."""
-    return ()
+    settings = settings_of(step.experiment)
+    return (*((Histograms(step),) if settings.histograms else ()),)
