@@ -104,12 +104,13 @@ def started(runs: Sequence[Path], *, port: int = 0) -> Iterator[Board]:
         said, folder = Path(place) / "said", Path(place) / "runs"
         folder.mkdir()
         shown = _shown(runs, folder)
-        command = [sys.executable, "-c", CHILD, "--logdir", str(shown), "--host", HOST, "--port", str(port)]
+        # beside the links, and by a short name: the page shows it
+        command = [sys.executable, "-c", CHILD, "--logdir", shown, "--host", HOST, "--port", str(port)]
         command += ["--samples_per_plugin", KEPT]
         with open(said, "wb") as file:
             # a session of its own: Ctrl-C in a terminal is for us, and we end it
             process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=file, stderr=file, start_new_session=True
+                command, stdin=subprocess.PIPE, stdout=file, stderr=file, start_new_session=True, cwd=place
             )  # fmt: skip
         try:
             yield Board(process, said, folder)
@@ -121,13 +122,13 @@ def started(runs: Sequence[Path], *, port: int = 0) -> Iterator[Board]:
             process.communicate()
 
 
-def _shown(runs: Sequence[Path], folder: Path) -> Path:
+def _shown(runs: Sequence[Path], folder: Path) -> str:
     """The directory that TensorBoard reads: links by which each run has its name, whatever is in that name."""
     if len(runs) == 1 and not any(runs[0].glob(EVENTS)):
-        return runs[0].absolute()  # of runs, which have their names there
+        return str(runs[0].absolute())  # of runs, which have their names there
     for name, run in _names(runs).items():
         _link(run, folder / name)
-    return folder
+    return folder.name
 
 
 def _link(run: Path, link: Path) -> None:

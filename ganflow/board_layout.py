@@ -45,14 +45,14 @@ class _Family:
     pattern: str
 
 
-TRAINING, GRADIENTS, HEALTH, SETTINGS, TIME, OTHERS = (
-    "Is it training?", "Gradients, term by term", "Health", "Settings", "Time", "Others",
+TRAINING, METRICS, GRADIENTS, HEALTH, SETTINGS, TIME, OTHERS = (
+    "Is it training?", "Metrics", "Gradients, term by term", "Health", "Settings", "Time", "Others",
 )  # fmt: skip
 _CLOSED = frozenset({SETTINGS, TIME})
 _FAMILIES = (
     _Family(TRAINING, "gradient norms", "grad_norm/"),
     _Family(TRAINING, "whose gradient moves {group}", "grad_share/(?P<group>[^/]+)/"),
-    _Family(TRAINING, "metrics", "metric/"),
+    _Family(METRICS, "{group}", "metric/(?P<group>.+)$"),  # a chart each: dB would flatten what ends at 1
     _Family(GRADIENTS, "gradient norms after clipping", "grad_norm_clipped/"),
     _Family(GRADIENTS, "gradient at {group}", "grad_at/(?P<group>[^/]+)/"),
     _Family(GRADIENTS, "gradient norms of the terms of {group}", "grad_term/(?P<group>[^/]+)/"),
@@ -86,7 +86,8 @@ def sections(tags: Sequence[str], losses: Mapping[str, Sequence[str]]) -> tuple[
             chart = _chart(family, tag)
             found.setdefault(family.section, {})[chart] = None
             del left[tag]
-    return tuple(Section(title, tuple(charts), title in _CLOSED) for title, charts in found.items() if charts)
+    order = [title for title in dict.fromkeys((TRAINING, *(f.section for f in _FAMILIES))) if found.get(title)]
+    return tuple(Section(title, tuple(found[title]), title in _CLOSED) for title in order)
 
 
 def losses_of(graph: StepGraph) -> dict[str, tuple[str, ...]]:

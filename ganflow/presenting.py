@@ -71,5 +71,6 @@ def operations(experiment: Experiment, inspection: Inspection) -> tuple[Operatio
 
 
 def results(experiment: Experiment, graph: StepGraph) -> Sequence[str]:
-    """Tags of what says how good a run was: its metrics, then what its updates minimize."""
-    return [*(f"metric/{name}" for name in settings_of(experiment).metrics), *(f"loss/{u.name}" for u in graph.updates)]
+    """Tags of what says how good a run was: its metrics, or what its updates minimize."""
+    metrics = [f"metric/{name}" for name in settings_of(experiment).metrics]
+    return metrics or [f"loss/{u.name}" for u in graph.updates]

@@ -90,6 +90,9 @@ def hparams(parameters: Parameters, metrics: Sequence[str], first: Sequence[str]
         api_pb2.HParamInfo(name=n, type=kinds.get(type(v), api_pb2.DATA_TYPE_FLOAT64), differs=n in first)
         for n, v in parameters.items()
     ]
+    for info in infos:
+        if info.type == api_pb2.DATA_TYPE_BOOL:
+            info.domain_discrete.extend([False, True])
     shown = [
         api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=tag.removeprefix("metric/"))
         for tag in metrics
@@ -128,7 +131,7 @@ def graph_bytes(operations: Iterable[Operation]) -> bytes:
 
     graph = GraphDef(versions=VersionDef(producer=22))
     for operation in operations:
-        node = graph.node.add(name=operation.name, op=operation.op, input=operation.inputs)
+        node = graph.node.add(name=operation.name, op=operation.op, input=operation.inputs, device=operation.mode)
         for heading, words in operation.attributes.items():
             node.attr[heading].s = words.encode()
         if operation.shapes:

@@ -1,7 +1,7 @@
 """The step graph as TensorBoard's Graphs tab shows it: named operations in scopes, and what enters each.
 
     operations = operations_of(inspection.graph, costs)
-    operations[2]     # Operation('update_D/pred_fake', 'D', ('batch/real_A', 'update_D/detach.fake_B'), {...}, ...)
+    operations[2]     # Operation('update_D/pred_fake', 'D', ('batch/real_A', 'update_D/detach'), {...}, ...)
 
 There is one scope for each update, the fields of the batch stand in ``batch``, optimizers beside the scopes. A value
 that a later update takes over is an edge into its scope; ``^step_D`` is an edge without a value: weights that were
@@ -48,6 +48,7 @@ class Operation:
         inputs: names of operations; with ``^`` in front where no value flows.
         attributes: heading -> text, ASCII.
         shapes: of its outputs; empty where they are not known.
+        mode: how gradient treats it, which that tab can colour ("Color by: Device").
     """
 
     name: str
@@ -55,6 +56,7 @@ class Operation:
     inputs: tuple[str, ...] = ()
     attributes: Mapping[str, str] = field(default_factory=dict)
     shapes: tuple[tuple[int, ...], ...] = ()
+    mode: str = ""
 
 
 def operations_of(
@@ -153,7 +155,10 @@ class _Writer:
         shape = box.shape or self.fields.get(box.title, "") * (box.kind == "data")
         name = self.places[box.id]
         attributes = self.attributes(lane, box, into) | ({"shape": ascii_text(shape)} if shape else {})
-        self.made[name] = Operation(name, self.op(box), tuple(dict.fromkeys(inputs)), attributes, shapes_in(shape))
+        mode = "" if box.kind == "step" else box.mode
+        self.made[name] = Operation(
+            name, self.op(box), tuple(dict.fromkeys(inputs)), attributes, shapes_in(shape), mode
+        )  # fmt: skip
         if box.kind == "step":
             self.steps.append((lane.under, self.moves(box), name))
 
@@ -172,9 +177,9 @@ class _Writer:
         key = (lane.id, source)
         if key not in self.scissors:
             scope = self.places[arrow.target].rpartition("/")[0]
-            name = self.names.new(scope, f"detach.{source.rpartition('/')[2]}")
+            name = self.names.new(scope, "detach")
             said = {"expression": f"detach({source})", "gradient": "no gradient passes, although it could"}
-            self.made[name] = Operation(name, "detach", (source,), said, self.made[source].shapes)
+            self.made[name] = Operation(name, "detach", (source,), said, self.made[source].shapes, "no-grad")
             self.scissors[key] = name
         return self.scissors[key]
 
