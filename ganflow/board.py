@@ -24,6 +24,7 @@ HOST = "127.0.0.1"
 EVENTS = "events.out.tfevents.*"
 FIRST_PAGE = "#custom_scalars"
 PATIENCE = 120.0  # seconds until it must have said where it listens
+MERCY = 5.0  # seconds to end by itself
 # TensorBoard itself keeps 10 pictures of a tag; a slider over the whole run is what they are for.
 KEPT = "images=200,histograms=200,distributions=200"
 # A thread of TensorBoard's own process waits for the end of ours, however that comes, even by SIGKILL.
@@ -117,7 +118,7 @@ def started(runs: Sequence[Path], *, port: int = 0) -> Iterator[Board]:
         finally:
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(5)
+                process.wait(MERCY)
             process.kill()
             process.communicate()
 
@@ -163,7 +164,7 @@ def _address(process: subprocess.Popen[bytes], said: Path) -> str:
         if ended:
             raise _ended(process, said)
         time.sleep(0.05)
-    raise GanflowError(f"TensorBoard did not start within {PATIENCE:.0f} s", code="tensorboard", status=1)
+    raise GanflowError(f"TensorBoard did not start within {PATIENCE:g} s", code="tensorboard", status=1)
 
 
 def _ended(process: subprocess.Popen[bytes], said: Path) -> GanflowError:

@@ -8,7 +8,6 @@ How often something is logged or shown changes nothing that is trained, and is l
 from __future__ import annotations
 
 import ast
-import math
 from dataclasses import fields
 from itertools import chain
 
@@ -38,13 +37,11 @@ def columns(experiment: Experiment) -> tuple[str, ...]:
 
 
 def _plain(text: str) -> Number:
-    """A number as a float; what is no finite number stays as it was written."""
+    """A number as a float; what is neither number nor truth nor string stays as it was written."""
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
     if isinstance(value, (bool, str)):
         return value
-    if isinstance(value, (int, float)) and abs(value) < 2**63 and math.isfinite(value):
-        return float(value)
-    return text
+    return float(value) if isinstance(value, (int, float)) else text

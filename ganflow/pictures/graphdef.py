@@ -150,7 +150,8 @@ class _Writer:
 
     def box(self, lane: Lane, box: Box) -> None:
         into = [a for a in lane.arrows if a.target == box.id]
-        inputs = [self.cut(lane, a) if a.cut else self.places[a.source] for a in into]
+        itself = box.node in self.graph.nodes and self.graph.nodes[box.node].kind == "detach"
+        inputs = [self.cut(lane, a) if a.cut and not itself else self.places[a.source] for a in into]
         inputs += [f"^{name}" for name in self.moved(lane, box) if box.kind in ("call", "weights")]
         shape = box.shape or self.fields.get(box.title, "") * (box.kind == "data")
         name = self.places[box.id]
