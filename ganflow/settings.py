@@ -36,6 +36,7 @@ class Settings:
         workers: processes that read data ahead.
         probe: measure before the first iteration which term gives which network a gradient, and refuse what the plan
             does not say.
+        histograms: of weights and gradients, for TensorBoard, in iterations that are looked at closely.
     """
 
     steps: int | None = None
@@ -55,6 +56,7 @@ class Settings:
     samples: int = 8
     workers: int = 0
     probe: bool = True
+    histograms: bool = True
 
 
 def settings_of(experiment: Experiment) -> Settings:
@@ -160,4 +162,5 @@ _READERS: Mapping[str, Callable[[Experiment, str, object], Any]] = {
     "device": _device, "log_every": _whole(0), "sample_every": _whole(0), "eval_every": _whole(0),
     "checkpoint_every": _whole(0), "watch_every": _whole(0), "cut_norms": _flag, "show": _show, "metrics": _metrics,
     "eval_networks": _eval_networks, "samples": _whole(1), "workers": _whole(0), "probe": _flag,
+    "histograms": _flag,
 }  # fmt: skip

@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from ganflow.histograms import Histograms
 from ganflow.logs import Logs
+from ganflow.settings import settings_of
 from ganflow.step import TrainStep
 from ganflow.termgrads import TermGradients
 
@@ -45,4 +47,5 @@ class Watch:
 
 def instruments(step: TrainStep) -> tuple[Instrument, ...]:
     """New ones, for one iteration of this step."""
-    return (TermGradients(step),)
+    settings = settings_of(step.experiment)
+    return (TermGradients(step), *((Histograms(step),) if settings.histograms else ()))

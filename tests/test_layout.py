@@ -66,6 +66,7 @@ LAYERS = {
     "pictures": 3,
     "plan_text": 3,
     "diff": 3,
+    "board_layout": 3,
     "draws": 3,
     "nn": 3,
     "losses": 3,
@@ -99,6 +100,7 @@ LAYERS = {
     "findings": 4,
     "keeping": 4,
     "probe": 4,
+    "protos": 4,
     "events": 4,
     "rundir": 4,
     "logs": 4,
@@ -116,14 +118,17 @@ LAYERS = {
     "inside": 5,
     "rates": 5,
     "validation": 5,
+    "board": 5,
     "display": 5,
     "termgrads": 5,
+    "parameters": 5,
+    "presenting": 5,
+    "histograms": 5,
     "watch": 5,
     "trainer": 5,
     "sampling": 6,
     "datasets": 6,
     "sides": 6,
-    "board": 6,
     "ablation": 6,
     "cli": 7,
     "__init__": 8,
@@ -139,7 +144,7 @@ ON_CALL |= {("views", "codegen")}
 COMPILER = {"errors", "expr", "parsing", "experiment", "graph", "names", "scopes", "signatures", "resolve", "terms"}
 COMPILER |= {"modes", "reuse", "scheduler", "checks", "codegen", "views", "plan_text", "nodes", "reader", "unrolling"}
 COMPILER |= {"declare", "declared", "stages", "actions", "freeing", "printing", "writing", "verify", "json_view"}
-COMPILER |= {"reach", "diff", "arithmetic", "chains", "measuring", "nodetable", "palette", "pictures"}
+COMPILER |= {"reach", "diff", "arithmetic", "chains", "measuring", "nodetable", "palette", "pictures", "board_layout"}
 COMPILER |= {"paths", "habits", "games", "judges", "domains", "penalties", "quantities", "cuts"}
 HEAVY = {"torch", "torchmetrics", "gin"}
 
