@@ -63,7 +63,7 @@ setup(
     ],
     python_requires=">=3.10",  # match statements
     packages=find_packages(include=["ganflow", "ganflow.*"]),
-    package_data={"ganflow": ["py.typed", "presets/*.gin", "pictures/page.*"]},
+    package_data={"ganflow": ["py.typed", "presets/*.gin", "pictures/page.*", "profile/page.css"]},
     install_requires=REQUIRES,
     extras_require={"demo": DEMO, "test": TEST, "dev": DEV},
     entry_points={"console_scripts": ["ganflow = ganflow.cli:main"]},

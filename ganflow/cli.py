@@ -250,6 +250,31 @@ def check(
 
 
 @command
+def profile(
+    config: Config,
+    set_: Set = [],  # noqa: B006
+    steps: Annotated[int, typer.Option(min=1, help="Iterations that are measured.")] = 10,
+    out: Annotated[
+        list[Path], typer.Option(help="Write it here, too: .html, .json or .txt; may be repeated.", metavar="FILE")
+    ] = [],  # noqa: B006
+    trace: Annotated[
+        Path | None, typer.Option(help="Write a trace of one iteration, for chrome://tracing or Perfetto.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None,
+    synthetic: Annotated[
+        bool, typer.Option("--synthetic", help="Random batches of the declared shapes in place of the data.")
+    ] = False,
+    textbook: Annotated[bool, typer.Option(help="Run the textbook loop beside it.")] = True,
+) -> None:
+    """Run a few iterations and say where time, FLOPs and memory go, value by value, and what the plan avoids."""
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # its profiler warns of memory that was there before it
+    from ganflow.config import load
+    from ganflow.profile import run
+
+    run(load(config, set_), steps=steps, device=device, synthetic=synthetic, textbook=textbook, out=out, trace=trace)
+
+
+@command
 def diff(
     a: Annotated[Path, typer.Argument(help="A gin file or a run's directory.", metavar="A")],
     b: Annotated[Path, typer.Argument(help="What is compared with it.", metavar="B")],
