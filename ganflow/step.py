@@ -35,6 +35,7 @@ __all__ = ["Counters", "Frozen", "Random", "TrainStep", "compile_function", "com
 
 
 Observer = Callable[[str, str, Any], None]
+BATCH = "the batch"  # what an observer is told in place of a phase when it gets the fields of a batch: no phase has it
 
 
 class Random(Protocol):
@@ -121,13 +122,14 @@ class TrainStep:
 
         Args:
             log_gradients: return gradient norms, too.
-            observe: is called as ``observe(phase, node, value)`` with every value as it is made, with its graph, and
-                right before and after each backward pass. The numbers of the iteration are the same with and without.
+            observe: is called as ``observe(phase, node, value)`` with every value as it is made, with its graph, with
+                the fields of every batch (``phase`` is ``BATCH``), and right before and after each backward pass. The
+                numbers of the iteration are the same with and without.
         """
+        self._observer = observe
         batch = self._next_batch(first=True)
         counters = self.counters
         size = counters.batch_size
-        self._observer = observe
         run = self._variant(self._active(counters) if self.graph.active else {}, observed=observe is not None)
         logs = run(batch, counters, log_gradients)
         counters.step += 1
@@ -182,6 +184,8 @@ class TrainStep:
         else:
             self.randomness.new_batch()
         self.counters.batch_size = next(iter(found.values())).shape[0] if found else 0
+        for name, value in found.items() if self._observer else ():
+            self._observe(BATCH, name, value)
         return found
 
     def _raw_batch(self) -> Mapping[str, Tensor]:

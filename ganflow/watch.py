@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from ganflow.health import Health
 from ganflow.logs import Logs
 from ganflow.step import TrainStep
 
@@ -44,4 +45,5 @@ class Watch:
 
 def instruments(step: TrainStep) -> tuple[Instrument, ...]:
     """New ones, for one iteration of this step."""
-    return ()
+    wanted = step.experiment.trainer
+    return (Health(step),) if wanted.get("health", True) else ()

@@ -57,6 +57,7 @@ LAYERS = {
     "habits": 3,
     "games": 3,
     "judges": 3,
+    "judged": 3,
     "domains": 3,
     "penalties": 3,
     "codegen": 3,
@@ -113,6 +114,7 @@ LAYERS = {
     "rates": 5,
     "validation": 5,
     "display": 5,
+    "health": 5,
     "watch": 5,
     "trainer": 5,
     "sampling": 6,
@@ -135,7 +137,7 @@ COMPILER = {"errors", "expr", "parsing", "experiment", "graph", "names", "scopes
 COMPILER |= {"modes", "reuse", "scheduler", "checks", "codegen", "views", "plan_text", "nodes", "reader", "unrolling"}
 COMPILER |= {"declare", "declared", "stages", "actions", "freeing", "printing", "writing", "verify", "json_view"}
 COMPILER |= {"reach", "diff", "arithmetic", "chains", "measuring", "nodetable", "palette", "pictures"}
-COMPILER |= {"paths", "habits", "games", "judges", "domains", "penalties"}
+COMPILER |= {"paths", "habits", "games", "judges", "judged", "domains", "penalties"}
 HEAVY = {"torch", "torchmetrics", "gin"}
 
 # What gin files name: plain Python and torch, usable without gin and without an experiment.
