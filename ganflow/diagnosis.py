@@ -18,7 +18,7 @@ from typing import Literal
 Row = Mapping[str, float]
 Series = list[tuple[int, float]]
 
-LEAST, LONG = 3, 10  # rows that agree before anything is said; rows from which on a trend is one
+LEAST, LOOKS, LONG = 3, 5, 10  # rows that agree before anything is said: of a discriminator; from which on is a trend
 SURE, CHANCE = 0.99, 0.05  # accuracy; distance from 1/2
 COLLAPSED, FELL = 0.1, 0.2  # diversity: of that of real samples, of the highest that it was
 SATURATED = 0.5
@@ -121,8 +121,8 @@ def judges(rows: Sequence[Row]) -> Iterator[Finding]:
     for judge in (j for j in real if j in fake):
         both = dict(fake[judge])
         pairs = [(step, r, both[step]) for step, r in real[judge] if step in both and math.isfinite(r + both[step])]
-        last = pairs[-max(LEAST, len(pairs) // 3) :]
-        if len(pairs) < LEAST:
+        last = pairs[-max(LOOKS, len(pairs) // 3) :]
+        if len(pairs) < LOOKS:
             continue
         evidence = "; ".join(f"step {s}: real {r:.0%}, generated {f:.0%}" for s, r, f in last[-LEAST:])
         if all(min(r, f) >= SURE for _, r, f in last):
@@ -254,11 +254,12 @@ def diverging(rows: Sequence[Row]) -> Iterator[Finding]:
             continue
         parts = _fifths([(s, abs(v)) for s, v in known])
         signed = any(v < 0 for _, v in known)
-        limit = GREW_SIGNED * max(parts[0], parts[1], 1.0) if signed else GREW * max(parts[0], parts[1])
+        start = max(abs(known[0][1]), parts[0], parts[1])  # a discriminator that won early may lose that again
+        limit = GREW_SIGNED * max(start, 1.0) if signed else GREW * start
         if parts[4] > limit and parts[4] > parts[3] > parts[2]:
             yield Finding(
                 "warning", "diverging",
-                f"loss {name} grows and grows: it was {_number(parts[0])}, and is {_number(parts[4])}",
+                f"loss {name} grows and grows: it was {_number(start)}, and is {_number(parts[4])}",
                 "training runs away; of an adversarial term: what it is played against is winning",
                 "a smaller learning rate, `Update.clip_norm`; for a Wasserstein critic a penalty or a clamp",
                 "medians of five parts of the run: " + ", ".join(map(_number, parts)),
@@ -316,8 +317,8 @@ def _told(rows: Sequence[Row], found: Sequence[Finding]) -> Iterator[Finding]:
     watched = sum(any(tag.startswith("health/") for tag in row) for row in rows)
     logged = sum(any(tag.startswith("loss/") for tag in row) for row in rows)
     untold = []
-    if watched < LEAST:
-        untold.append(f"collapse, saturation, step sizes and discriminators need {LEAST} looks, and there "
+    if watched < LOOKS:
+        untold.append(f"discriminators, collapse, saturation and step sizes need {LOOKS} close looks, and there "
                       f"{'is' if watched == 1 else 'are'} {watched or 'none'}")  # fmt: skip
     if logged < LONG:
         untold.append(

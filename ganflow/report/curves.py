@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ganflow.diagnosis import Series, series, tagged
 from ganflow.report.reading import RunData
 
-TOGETHER = 20.0  # terms of one update share a chart if their sizes differ by no more
+TOGETHER = 5.0  # terms of one update share a chart if their sizes differ by no more
 WIDE = 50.0  # from this ratio on a scale is logarithmic
 MOST = 8  # lines in one chart
 _BY_TERM = {

@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import math
 import re
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from ganflow.errors import GanflowError
@@ -36,10 +38,11 @@ def library() -> Any:
     return matplotlib
 
 
-def drawn(chart: Chart, *, variables: bool, prefix: str = "c") -> str:
+def drawn(chart: Chart, *, variables: bool, prefix: str = "c", end: int = 0) -> str:
     """The SVG element.
 
     Args:
+        end: the last step of the run, so that all charts have one scale of steps.
         variables: take colours from the page's CSS variables.
         prefix: of the ids in it, so that several can stand on one page.
     """
@@ -52,6 +55,8 @@ def drawn(chart: Chart, *, variables: bool, prefix: str = "c") -> str:
         figure = matplotlib.figure.Figure(figsize=SIZE, dpi=72)
         axes = figure.add_axes((0.135, 0.12, 0.845, 0.83))
         _plot(chart, axes, matplotlib)
+        if end:
+            axes.set_xlim(-0.02 * end, 1.02 * end)
         held = io.StringIO()
         figure.savefig(held, format="svg", transparent=True,
                        metadata={"Date": None, "Creator": None, "Format": None, "Type": None})  # fmt: skip
@@ -118,14 +123,25 @@ def _axes(axes: Any, chart: Chart, matplotlib: Any) -> None:
     axes.tick_params(colors=_QUIET, length=0, pad=4)
     axes.grid(axis="y", color=_LINE, linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.xaxis.set_major_locator(ticker.MaxNLocator(5, integer=True))
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda x, _: steps_text(x)))
     if chart.logarithmic:
         axes.yaxis.set_major_locator(ticker.LogLocator(numticks=6))
         axes.yaxis.set_minor_locator(ticker.NullLocator())
     else:
         axes.yaxis.set_major_locator(ticker.MaxNLocator(5))
-    axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda y, _: f"{y:.3g}"))
+    ticks = [float(t) for t in axes.get_yticks()]
+    axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda y, _: value_text(y, () if chart.logarithmic else ticks)))
+
+
+def value_text(value: float, ticks: Sequence[float]) -> str:
+    """A number on a scale, with as many digits as tell it from its neighbours."""
+    apart = min((abs(b - a) for a, b in pairwise(ticks) if b != a), default=0.0)
+    largest = max(map(abs, ticks), default=0.0)
+    if not 1e-4 <= apart <= largest < 1e5:
+        return f"{value:.3g}"
+    places = next(p for p in range(6) if p == 5 or math.isclose(apart, round(apart, p), rel_tol=1e-3))
+    return f"{value:.{places}f}"
 
 
 def steps_text(step: float) -> str:

@@ -34,7 +34,7 @@ def markdown(run: RunData, out: Path, *, command: str = "ganflow") -> tuple[str,
         lines += ["", f"## {group.title}", ""]
         for chart in group.charts:
             path = folder / f"{_slug(group.title)}-{len(pictures) + 1:02}-{_slug(chart.title)}.svg"
-            pictures[path] = drawn(chart, variables=False)
+            pictures[path] = drawn(chart, variables=False, end=run.step)
             link = quote(os.path.relpath(path, out.parent))
             title, note = _plain(chart.title), f" · {chart.note}" if chart.note else ""
             lines += [f"**{title}**: {_plain(described(chart))}{note}", "", f"![{title}]({link})", ""]

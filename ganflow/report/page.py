@@ -33,7 +33,7 @@ def page(run: RunData, *, command: str = "ganflow") -> str:
     findings = diagnose(run.rows)
     sections = [
         ("Findings", _findings(findings)), ("What ran", _facts(run)), ("Samples over time", _samples(run)),
-        *((group.title, _charts(group.charts, k)) for k, group in enumerate(groups(run))),
+        *((group.title, _charts(group.charts, k, run.step)) for k, group in enumerate(groups(run))),
         ("Gradient of each term", _text(run.probe)), ("The plan", _text(run.files.plan)),
         ("Do it again", _again(run, command)),
     ]  # fmt: skip
@@ -146,25 +146,26 @@ def inline(path: Path) -> tuple[int, int, str]:
     return image.width, image.height, f"data:image/jpeg;base64,{base64.b64encode(held.getvalue()).decode()}"
 
 
-def _charts(charts: tuple[Chart, ...], group: int) -> str:
-    drawn_ = "\n".join(_chart(chart, f"c{group}-{k}") for k, chart in enumerate(charts))
+def _charts(charts: tuple[Chart, ...], group: int, end: int) -> str:
+    drawn_ = "\n".join(_chart(chart, f"c{group}-{k}", end) for k, chart in enumerate(charts))
     return f'<div class="charts">\n{drawn_}\n</div>'
 
 
-def _chart(chart: Chart, prefix: str) -> str:
-    keys = "".join(_key(line) for line in chart.lines)
+def _chart(chart: Chart, prefix: str, end: int) -> str:
+    keys = "".join(_key(line, alone=line.label == chart.title) for line in chart.lines)
     note = f'<p class="quiet">{escape(chart.note)}</p>' if chart.note else ""
-    picture = drawn(chart, variables=True, prefix=prefix)
+    picture = drawn(chart, variables=True, prefix=prefix, end=end)
     return (f'<figure class="chart"><figcaption><strong>{escape(chart.title)}</strong>{keys}</figcaption>'
             f'<div role="img" aria-label="{escape(described(chart), quote=True)}">{picture}</div>{note}</figure>'
             )  # fmt: skip
 
 
-def _key(line: Line) -> str:
+def _key(line: Line, *, alone: bool) -> str:
     ink = f"var(--n{line.network % 8})" if line.network >= 0 else "var(--text)"
     style = ("solid", "dashed", "dotted", "dashed")[line.dash % 4]
     warn = f" <em>{escape(lost(line))}</em>" if lost(line) else ""
-    return (f'<span class="key"><i style="border-top: 2px {style} {ink}"></i>{escape(line.label)} '
+    label = "" if alone else f"{escape(line.label)} "
+    return (f'<span class="key"><i style="border-top: 2px {style} {ink}"></i>{label}'
             f"<b>{escape(last_value(line))}</b>{warn}</span>")  # fmt: skip
 
 
