@@ -355,6 +355,19 @@ def tensorboard(
     serve(runs or [Path("runs")], port=port)
 
 
+@command
+def report(
+    run: RunDir,
+    out: Annotated[
+        Path | None, typer.Option(help="An .html or .md file.  [default: RUN/report.html]", show_default=False)
+    ] = None,
+) -> None:
+    """Write one page about a run: what ran, findings in plain words, curves, samples over time, how to repeat it."""
+    from ganflow.report import report as write
+
+    print(write(run, out, command=program()))
+
+
 def _images(count: int) -> str:
     return f"{count} image{'s' * (count != 1)}"
 

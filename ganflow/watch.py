@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from ganflow.health import Health
 from ganflow.histograms import Histograms
 from ganflow.logs import Logs
 from ganflow.settings import settings_of
@@ -48,4 +49,9 @@ class Watch:
 def instruments(step: TrainStep) -> tuple[Instrument, ...]:
     """New ones, for one iteration of this step."""
     settings = settings_of(step.experiment)
-    return (TermGradients(step), *((Histograms(step),) if settings.histograms else ()))
+    found: list[Instrument] = [TermGradients(step)]
+    if settings.histograms:
+        found.append(Histograms(step))
+    if settings.health:
+        found.append(Health(step))
+    return tuple(found)

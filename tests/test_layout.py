@@ -58,6 +58,7 @@ LAYERS = {
     "habits": 3,
     "games": 3,
     "judges": 3,
+    "judged": 3,
     "domains": 3,
     "penalties": 3,
     "cuts": 3,
@@ -125,12 +126,15 @@ LAYERS = {
     "parameters": 5,
     "presenting": 5,
     "histograms": 5,
+    "health": 5,
+    "diagnosis": 3,
     "watch": 5,
     "trainer": 5,
     "profile": 6,
     "sampling": 6,
     "datasets": 6,
     "sides": 6,
+    "report": 6,
     "ablation": 6,
     "cli": 7,
     "__init__": 8,
@@ -147,7 +151,7 @@ COMPILER = {"errors", "expr", "parsing", "experiment", "graph", "names", "scopes
 COMPILER |= {"modes", "reuse", "scheduler", "checks", "codegen", "views", "plan_text", "nodes", "reader", "unrolling"}
 COMPILER |= {"declare", "declared", "stages", "actions", "freeing", "printing", "writing", "verify", "json_view"}
 COMPILER |= {"reach", "diff", "arithmetic", "chains", "measuring", "nodetable", "palette", "pictures", "board_layout"}
-COMPILER |= {"paths", "habits", "games", "judges", "domains", "penalties", "quantities", "cuts"}
+COMPILER |= {"paths", "habits", "games", "judges", "judged", "domains", "penalties", "quantities", "cuts"}
 HEAVY = {"torch", "torchmetrics", "gin"}
 
 # What gin files name: plain Python and torch, usable without gin and without an experiment.
