@@ -17,6 +17,7 @@ from ganflow.errors import GanflowError
 from ganflow.palette import LINE, PAGE, QUIET, TEXT, colour
 from ganflow.report.curves import Chart, Line
 
+LARGEST = 1e100  # that matplotlib can put on a scale; what is beyond is drawn there
 POINTS = 400  # more are drawn as means of neighbours
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.2, 1.6)), (0, (6, 2, 1.2, 2)))
 STYLES = ("solid", "dashed", "dotted", "dash-dotted")
@@ -32,7 +33,7 @@ def library() -> Any:
         import matplotlib.ticker
     except ModuleNotFoundError as error:
         raise GanflowError(
-            "the curves of a report are drawn by matplotlib, which is not installed", code="no-matplotlib",
+            "the curves of a report are drawn by matplotlib, which is not installed", code="missing-package",
             hint="pip install 'ganflow[report]', or pip install matplotlib",
         ) from error  # fmt: skip
     return matplotlib
@@ -76,7 +77,7 @@ def _plot(chart: Chart, axes: Any, matplotlib: Any) -> None:
         low, high = chart.bounds
         axes.set_ylim(low - 0.04 * (high - low), high + 0.04 * (high - low))
     elif values and max(values) - min(values) < 1e-9 * max(map(abs, values)):  # flat: no jitter blown up
-        middle = values[0] or 1.0
+        middle = max(-LARGEST, min(LARGEST, values[0])) or 1.0
         axes.set_ylim(*sorted((middle * 0.5, middle * 1.5)))
     ends = axes.get_ylim()
     for mark in chart.marks:
@@ -106,7 +107,7 @@ def thinned(line: Line) -> tuple[list[float], list[float], list[float], list[flo
     steps, means, low, high = [], [], [], []
     for start in range(0, len(line.points), width):
         some = line.points[start : start + width]
-        known = [v for _, v in some if math.isfinite(v)] or [math.nan]
+        known = [max(-LARGEST, min(LARGEST, v)) for _, v in some if math.isfinite(v)] or [math.nan]
         steps.append(float(some[-1][0]))
         means.append(math.fsum(v / len(known) for v in known))
         low.append(min(known))
