@@ -9,7 +9,7 @@ The iteration is the same, bit for bit, as one that nobody looks at; all others 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from ganflow.histograms import Histograms
@@ -47,4 +47,7 @@ class Watch:
 def instruments(step: TrainStep) -> tuple[Instrument, ...]:
     """New ones, for one iteration of this step."""
     settings = settings_of(step.experiment)
-    return (*((Histograms(step),) if settings.histograms else ()),)
+    wanted: tuple[tuple[bool, Callable[[TrainStep], Instrument]], ...] = (
+        (settings.histograms, Histograms),
+    )  # fmt: skip
+    return tuple(instrument(step) for is_wanted, instrument in wanted if is_wanted)
