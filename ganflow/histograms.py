@@ -84,7 +84,7 @@ def histogram(tensor: Tensor) -> tuple[tuple[np.ndarray, np.ndarray] | None, int
         wide = max(abs(low) * 0.1, 1e-3)
         low, high = low - wide, high + wide
     if not 1e-30 < high - low < 3e38:
-        numbers = numbers.double()
+        numbers = numbers.cpu().double()  # which not every device has
     places = ((numbers - low) * (BINS / (high - low))).long().clamp_(0, BINS - 1)
     return (torch.bincount(places, minlength=BINS).cpu().numpy(), np.linspace(low, high, BINS + 1)), bad
 

@@ -9,7 +9,7 @@ The iteration is the same, bit for bit, as one that nobody looks at; all others 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from ganflow.health import Health
@@ -49,9 +49,7 @@ class Watch:
 def instruments(step: TrainStep) -> tuple[Instrument, ...]:
     """New ones, for one iteration of this step."""
     settings = settings_of(step.experiment)
-    found: list[Instrument] = [TermGradients(step)]
-    if settings.histograms:
-        found.append(Histograms(step))
-    if settings.health:
-        found.append(Health(step))
-    return tuple(found)
+    wanted: tuple[tuple[bool, Callable[[TrainStep], Instrument]], ...] = (
+        (True, TermGradients), (settings.histograms, Histograms), (settings.health, Health),
+    )  # fmt: skip
+    return tuple(instrument(step) for is_wanted, instrument in wanted if is_wanted)

@@ -1,4 +1,4 @@
-"""TensorBoard as a user opens it: what is written, read back by TensorBoard's own tabs; and the program that starts it."""
+"""TensorBoard as a user opens it: what is written, read by TensorBoard's own tabs; and the program that starts it."""
 
 from __future__ import annotations
 
@@ -176,6 +176,7 @@ def test_parameters_are_flat_and_what_was_told_comes_first() -> None:
     assert found["D/Adam.lr"] == 1e-3 and found["PatchDiscriminator.layers"] == 2.0
     assert found["G/Network.module"] == "@UNetGenerator()" and found["Adam.betas"] == "(0.5, 0.999)"
     assert parameters.columns(experiment)[:2] == ("PatchDiscriminator.layers", "D/Adam.lr")
+    assert found["G/Adam.lr"] == 2e-4 and "D/Adam.lr" in parameters.flat(ganflow.load(BASE))
     assert parameters.flat(ganflow.load(BASE, ["UNetGenerator.skip = False"]))["UNetGenerator.skip"] is False
 
 

@@ -17,6 +17,10 @@ from ganflow.histograms import BINS, Histograms, histogram
 from ganflow.logs import Logs
 from ganflow.trainer import dataset, prepare, settings_of
 from golden_text import GOLDEN
+from handwritten.zoo.cases import CASES
+from handwritten.zoo.common import Draws
+from test_zoo import PROGRAMS, experiment
+from zoo_networks import known
 
 BASE = GOLDEN / "errors" / "base.gin"
 
@@ -102,6 +106,19 @@ def test_microbatches_are_added_up(tmp_path: Path) -> None:
         (tmp_path / str(n)).mkdir()
         parts[str(n)] = watched(step, tmp_path / str(n))[0].found["gradients/D/D/layers.0.weight"]
     assert np.allclose(parts["1"][1], parts["2"][1], rtol=1e-3)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_published_program_can_be_looked_at(program: str, tmp_path: Path) -> None:
+    case = CASES[program]
+    with known():
+        step = ganflow.TrainStep(
+            experiment(program), case.batches(), networks=case.build(stateful=False), random=Draws()
+        )
+        instrument, numbers = watched(step, tmp_path)
+    trained = {n for u in step.graph.updates for n in u.networks}
+    assert {t.split("/")[1] for t in instrument.found if t.startswith("weights/")} >= trained and not numbers
+    assert any(t.startswith("gradients/") for t in instrument.found)
 
 
 def test_a_network_that_blew_up_is_counted_and_breaks_nothing(tmp_path: Path) -> None:

@@ -114,8 +114,8 @@ def _places(graph: StepGraph, picture: Picture, names: _Names) -> dict[str, str]
     """Box -> name of its operation; what several lanes read from outside is one operation."""
     places: dict[str, str] = {}
     outside: dict[tuple[str, str], str] = {}
-    scopes = {lane.id: names.new(plain(lane.under) if lane.under else "", lane.title) for lane in picture.lanes}
-    names.taken |= {plain(lane.under) for lane in picture.lanes if lane.under} | set(_OUTSIDE.values())
+    scopes = {lane.id: names.new(_outcome(lane), lane.title) for lane in picture.lanes}
+    names.taken |= {_outcome(lane) for lane in picture.lanes if lane.under} | set(_OUTSIDE.values())
     moved = {arrow.target: arrow.source for arrow in picture.reuses}
     for lane in picture.lanes:
         for box in lane.boxes:
@@ -128,6 +128,11 @@ def _places(graph: StepGraph, picture: Picture, names: _Names) -> dict[str, str]
                 own = box.id.removeprefix(f"{lane.id}.")
                 places[box.id] = names.new("" if box.kind == "step" else scopes[lane.id], own)
     return places
+
+
+def _outcome(lane: Lane) -> str:
+    """``if_G_not_D``: the scope of what is done under an outcome, short, for that tab shows 14 letters of it."""
+    return plain(lane.under.replace("and without", "not").replace("without", "not")) if lane.under else ""
 
 
 class _Writer:
