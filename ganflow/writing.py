@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ganflow.errors import shown
 from ganflow.freeing import retains
 from ganflow.graph import (
     Arm,
@@ -20,6 +19,7 @@ from ganflow.graph import (
     edges,
     statement_inputs,
 )
+from ganflow.lines import Lines
 from ganflow.nodes import WEIGHTS
 from ganflow.printing import (
     AFTER_BACKWARD,
@@ -38,53 +38,22 @@ from ganflow.unrolling import inner_nodes
 MAX_BLOCKS = 20  # in one another; Python's compiler counts to a hundred
 
 
-class Writer:
+class Writer(Lines):
     """Writes one module; lives for one call of ``generate``."""
 
     def __init__(self, graph: StepGraph, observe: bool = False, textbook: bool = False, timed: bool = False) -> None:
+        super().__init__()
         self.graph, self.observe, self.textbook, self.timed = graph, observe, textbook, timed
         self.variables = variable_names(graph)
         self.printer = Printer(graph.nodes, self.variables)
-        self.out: list[str] = []
-        self.lines: dict[int, str] = {}
-        self.context: tuple[str, ...] = ()
-        self.depth = 1
         self.guarded = {a.node for p in graph.walk() for a in p.evaluations if a.guard}
 
     def source(self) -> Source:
         return Source("\n".join(self.out) + "\n", self.lines, self.variables)
 
-    # -- text --
-
-    def line(self, text: str, context: tuple[str, ...] = (), node: str = "", comment: str = "") -> None:
-        """One line inside its ``with``/``if`` blocks; neighbours with the same blocks share them."""
-        shared = 0
-        while shared < min(len(context), len(self.context)) and context[shared] == self.context[shared]:
-            shared += 1
-        for depth in range(shared, len(context)):
-            self.out.append("    " * (depth + self.depth) + context[depth])
-        self.context = context
-        code = "    " * (len(context) + self.depth) + text
-        self.out.append(f"{code:<76}  # {shown(comment, keep='')}" if comment else code)
-        if node:
-            self.lines[len(self.out)] = node
-
-    def blank(self, text: str = "") -> None:
-        self.context = ()
-        self.out.append("    " * self.depth + text if text else "")
-
     def around(self, phase: str, what: str) -> tuple[str, ...]:
         """The block in which something is timed, where that is wanted."""
         return (f"with timed({phase!r}, {what!r}):",) if self.timed else ()
-
-    def open(self, header: str) -> None:
-        """A block that everything until :meth:`close` stands in."""
-        self.line(header)
-        self.depth += 1
-
-    def close(self) -> None:
-        self.context = ()
-        self.depth -= 1
 
     # -- the step --
 

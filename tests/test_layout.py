@@ -46,6 +46,7 @@ LAYERS = {
     "actions": 3,
     "freeing": 3,
     "printing": 3,
+    "lines": 3,
     "writing": 3,
     "verify": 3,
     "json_view": 3,
@@ -151,7 +152,7 @@ COMPILER = {"errors", "expr", "parsing", "experiment", "graph", "names", "scopes
 COMPILER |= {"modes", "reuse", "scheduler", "checks", "codegen", "views", "plan_text", "nodes", "reader", "unrolling"}
 COMPILER |= {"declare", "declared", "stages", "actions", "freeing", "printing", "writing", "verify", "json_view"}
 COMPILER |= {"reach", "diff", "arithmetic", "chains", "measuring", "nodetable", "palette", "pictures", "board_layout"}
-COMPILER |= {"paths", "habits", "games", "judges", "judged", "domains", "penalties", "quantities", "cuts"}
+COMPILER |= {"paths", "habits", "games", "judges", "judged", "domains", "penalties", "quantities", "cuts", "lines"}
 HEAVY = {"torch", "torchmetrics", "gin"}
 
 # What gin files name: plain Python and torch, usable without gin and without an experiment.
