@@ -127,7 +127,7 @@ class TrainStep:
         """One iteration. Returns losses as 0-d tensors on the device and weights as numbers; nothing is synced.
 
         Args:
-            log_gradients: return gradient norms, too.
+            log_gradients: return gradient norms, too, and those of single terms at cuts (``cutnorms.py``).
             observe: is called as ``observe(phase, node, value)`` with every value as it is made, with its graph, with
                 the fields of every batch (``phase`` is ``BATCH``), and right before and after each backward pass. The
                 numbers of the iteration are the same with and without.
