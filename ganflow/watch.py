@@ -45,5 +45,7 @@ class Watch:
 
 def instruments(step: TrainStep) -> tuple[Instrument, ...]:
     """New ones, for one iteration of this step."""
-    wanted = step.experiment.trainer
-    return (Health(step),) if wanted.get("health", True) else ()
+    found: list[Instrument] = []
+    if step.experiment.trainer.get("health", True):
+        found.append(Health(step))
+    return tuple(found)

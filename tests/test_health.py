@@ -186,6 +186,20 @@ def test_only_updates_that_train_the_judge_say_what_is_right() -> None:
     assert rivals(ganflow.schedule(experiment), experiment, said) == [("D", "G")]
 
 
+def test_a_logit_on_the_threshold_is_on_no_side() -> None:
+    class Silent(Judge):
+        def forward(self, x: Tensor) -> Tensor:
+            return 0 * super().forward(x)
+
+    found, _ = watched(GAN, given=images(), before=0, networks={"G": Images(), "D": Silent()})
+    assert found["health/accuracy_real/D"] == found["health/accuracy_fake/D"] == 0
+
+
+def test_a_call_that_is_told_both_has_no_right_side() -> None:
+    text = f"{GAN}D/Update.minimize = 'bcel(pred_real, 1) + bcel(pred_fake, 0) + 0.01 * bcel(pred_real, 0)'"
+    assert not any("accuracy" in tag for tag in watched(text)[0])
+
+
 def test_a_judge_that_is_told_one_side_only_has_no_accuracy() -> None:
     text = f"{GAN}D/Update.minimize = 'mse(pred_real, 0)'\nG/Update.minimize = 'l1(fake, real)'"
     assert not any("accuracy" in tag or "ranking" in tag for tag in watched(text)[0])
@@ -326,11 +340,23 @@ def test_averages_and_what_did_not_step_are_left_out() -> None:
 
 
 def test_large_parameters_are_looked_at_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = watched(GAN)[0]
     monkeypatch.setattr("ganflow.health.WEIGHTS", 6)
-    part = watched(GAN)[0]
-    for tag in ("health/update_ratio/D", "health/update_ratio/G"):
-        assert part[tag] != whole[tag] and part[tag] == pytest.approx(whole[tag], rel=0.7)
+    found, seen = watched(GAN)
+
+    def size(of: list[Tensor]) -> float:
+        """Of each tensor six numbers stand for all."""
+        total = 0.0
+        for x in (x.flatten() for x in of):
+            n = x.numel()
+            some = x if n <= 6 else x[[k * n // 6 for k in range(6)]]
+            total += float((some**2).sum()) * n / len(some)
+        return math.sqrt(total)
+
+    for name in ("D", "G"):
+        before = seen.weights[name]
+        now = [p.detach().double() for p in seen.step.networks[name].parameters()]
+        wanted = size([a - b for a, b in zip(now, before, strict=True)]) / size(before)
+        assert found[f"health/update_ratio/{name}"] == pytest.approx(wanted, rel=1e-4)
 
 
 # -- repeats, parts, precision ------------------------------------------------------------------------------
