@@ -38,13 +38,14 @@ class Health:
         self.verdicts = verdicts(graph, step.experiment)
         self.made = made(graph, self.verdicts)
         self.rivals = rivals(graph, step.experiment, self.verdicts)
-        self.wanted = {v.call for v in self.verdicts} | {n for m in self.made for n in (m.call, m.reference)}
+        self.wanted = {v.call for v in self.verdicts} | {n for m in self.made for n in (m.call, m.shown, m.reference)}
         self.values: dict[str, Tensor | list[Any]] = {}
         self.batch: dict[str, Tensor] = {}
         self.parts: Counter[str] = Counter()  # backward passes of each update
         self.logits: dict[Verdict, list[Tensor]] = {}
-        self.samples: dict[Made, list[Tensor]] = {}
-        self.real: dict[Made, tuple[str, Tensor]] = {}
+        self.samples: dict[str, list[Tensor]] = {}  # by the names of values
+        self.real: dict[str, tuple[str, Tensor]] = {}
+        self.images: set[str] = set()
         self.norms: dict[str, Tensor] = {}
         self.before = {n: [_some(p, WEIGHTS).clone() for p in own] for n, own in self.parameters()}
 
@@ -75,11 +76,25 @@ class Health:
             found = _logits(self.values.get(verdict.call), verdict.path)
             self.logits[verdict] = [*([] if fresh else self.logits[verdict]), *(_some(x, NUMBERS) for x in found)]
         for m in (m for m in self.made if m.update == update):
-            value = self.values.get(m.call)
-            if isinstance(value, Tensor) and value.is_floating_point() and value.ndim > 1:
-                self.samples[m] = [*([] if fresh else self.samples.get(m, [])), _samples(value)]
-                if (found_real := self.reference(m, value)) is not None:
-                    self.real[m] = found_real
+            self.keep(m, fresh)
+
+    def keep(self, m: Made, fresh: bool) -> None:
+        """Samples of what a generator returns, or of what is made of it where only that looks like what is real."""
+        there = {node: _picked(self.values.get(node), path) for node, path in ((m.call, m.path), (m.shown, ()))}
+        floats = {node: x for node, x in there.items()
+                  if isinstance(x, Tensor) and x.is_floating_point() and x.ndim > 1}  # fmt: skip
+        beside = {node: found for node, x in floats.items() if (found := self.reference(m, x)) is not None}
+        node = next(iter((*beside, *floats)), "")
+        if not node or not (
+            self.verdicts or floats[node].ndim == 4
+        ):  # a network that predicts a number is no generator
+            return
+        name = title(self.nodes[node])
+        self.samples[name] = [*([] if fresh else self.samples.get(name, [])), _samples(floats[node])]
+        if node in beside:
+            self.real[name] = beside[node]
+        if floats[node].ndim == 4 and (node in beside or self.verdicts):
+            self.images.add(name)
 
     def reference(self, m: Made, value: Tensor) -> tuple[str, Tensor] | None:
         """What is real beside it: name and samples."""
@@ -122,21 +137,16 @@ class Health:
     def generated(self) -> dict[str, Tensor]:
         """Distances between samples, and how many numbers lie at the end of the range, beside those of what is real."""
         found: dict[str, Tensor] = {}
-        for m, parts in self.samples.items():
-            x, name = torch.cat(parts)[:SAMPLES], title(self.nodes[m.call])
-            image = self.values_are_images(m)
-            if m in self.real:
-                field, real = self.real[m]
+        for name, parts in self.samples.items():
+            x = torch.cat(parts)[:SAMPLES]
+            if name in self.real:
+                field, real = self.real[name]
                 found |= {f"distance/{name}": _distance(x), f"distance_of_real/{name}": _distance(real)}
-                if image:
+                if name in self.images:
                     found |= {f"saturated/{field}": _saturated(real), f"largest/{field}": real.abs().amax()}
-            if image and (m in self.real or self.verdicts):
+            if name in self.images:
                 found |= {f"saturated/{name}": _saturated(x), f"largest/{name}": x.abs().amax()}
         return found
-
-    def values_are_images(self, m: Made) -> bool:
-        value = self.values.get(m.call)
-        return isinstance(value, Tensor) and value.ndim == 4
 
     def moved(self) -> dict[str, Tensor]:
         """How far the weights of each network went, and how large they were; only of those that took a step."""
@@ -180,10 +190,15 @@ def _detached(value: Any) -> Any:
     return [_detached(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
-def _logits(value: Any, path: tuple[int, ...]) -> list[Tensor]:
-    """Of every scale: the scale itself, or the last of its layers, as the adversarial losses take them."""
+def _picked(value: Any, path: tuple[int, ...]) -> Any:
     for index in path:
         value = value[index] if isinstance(value, list) and -len(value) <= index < len(value) else value
+    return value
+
+
+def _logits(value: Any, path: tuple[int, ...]) -> list[Tensor]:
+    """Of every scale: the scale itself, or the last of its layers, as the adversarial losses take them."""
+    value = _picked(value, path)
     scales = value if isinstance(value, list) else [value]
     last = (s[-1] if isinstance(s, list) and s else s for s in scales)
     return [x for x in last if isinstance(x, Tensor) and x.is_floating_point()]

@@ -3,7 +3,7 @@
     verdicts(graph, experiment)
     # [Verdict(update='D', judge='D', call='pred_real', real=True, threshold=0.0, path=()), ...]
     made(graph, verdicts(graph, experiment))
-    # [Made(update='D', call='fake_B', reference='real_B')]
+    # [Made(update='D', call='fake_B', shown='fake_B', reference='real_B')]
 
 Only what an update says to a judge that it trains counts: the generator wants the opposite of the same call.
 """
@@ -48,12 +48,15 @@ class Made:
 
     Args:
         update: by the time of its backward pass the value is there.
-        call: node of the generator's call.
+        call: node of the generator's call; ``path``: which part of what it returns.
+        shown: node of what the judge is shown, made of it: where a vector is made an image only there, say.
         reference: node of what is real in its place, empty where any field of its shape will do.
     """
 
     update: str
     call: str
+    path: tuple[int, ...] = ()
+    shown: str = ""
     reference: str = ""
 
 
@@ -138,7 +141,8 @@ def made(graph: StepGraph, said: Sequence[Verdict]) -> list[Made]:
         for place, part in enumerate(shown_parts(graph.nodes, graph.nodes[fake.call])):
             reference = _plain(graph.nodes, beside[place]) if place < len(beside) else ""
             for call in _calls(graph.nodes, part, trained - {fake.judge}):
-                found.setdefault(call, Made(fake.update, call, reference))
+                path = _parts(graph.nodes, _way(graph.nodes, part, call))
+                found.setdefault(call, Made(fake.update, call, path, _plain(graph.nodes, part), reference))
     if not said:
         for u in graph.updates:
             for name in in_order(graph.nodes, [u.loss]):

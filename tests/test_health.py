@@ -84,7 +84,7 @@ def watched(text: str, *, given: Any = None, before: int = 2, **more: Any) -> tu
 def distance(x: Tensor) -> float:
     """The mean distance of all pairs, by the definition."""
     rows = x.double().flatten(1).numpy()
-    pairs = [math.sqrt(sum((a - b) ** 2)) for i, a in enumerate(rows) for b in rows[i + 1 :]]
+    pairs = [math.sqrt(float(((a - b) ** 2).sum())) for i, a in enumerate(rows) for b in rows[i + 1 :]]
     return sum(pairs) / len(pairs)
 
 
@@ -187,6 +187,20 @@ def test_only_updates_that_train_the_judge_say_what_is_right() -> None:
     assert rivals(ganflow.schedule(experiment), experiment, said) == [("D", "G")]
 
 
+def test_a_logit_on_the_threshold_is_on_no_side() -> None:
+    class Silent(Judge):
+        def forward(self, x: Tensor) -> Tensor:
+            return 0 * super().forward(x)
+
+    found, _ = watched(GAN, given=images(), before=0, networks={"G": Images(), "D": Silent()})
+    assert found["health/accuracy_real/D"] == found["health/accuracy_fake/D"] == 0
+
+
+def test_a_call_that_is_told_both_has_no_right_side() -> None:
+    text = f"{GAN}D/Update.minimize = 'bcel(pred_real, 1) + bcel(pred_fake, 0) + 0.01 * bcel(pred_real, 0)'"
+    assert not any("accuracy" in tag for tag in watched(text)[0])
+
+
 def test_a_judge_that_is_told_one_side_only_has_no_accuracy() -> None:
     text = f"{GAN}D/Update.minimize = 'mse(pred_real, 0)'\nG/Update.minimize = 'l1(fake, real)'"
     assert not any("accuracy" in tag or "ranking" in tag for tag in watched(text)[0])
@@ -255,11 +269,34 @@ def test_large_batches_and_samples_are_looked_at_in_part() -> None:
     assert found["health/diversity/fake"] == pytest.approx(distance(fake) / distance(real), rel=0.05)
 
 
-def test_without_a_judge_what_looks_like_the_data_is_looked_at() -> None:
+def test_without_a_judge_images_that_look_like_the_data_are_looked_at() -> None:
     text = (
         f"{GAN}D/Update.minimize = 'l1(D(real), 0.5)'\nG/Update.minimize = 'l1(G(e), real)'\ne = 'randn(batch_size, 4)'"
     )
-    assert set(watched(text)[0]) == {"health/diversity/G(e)", "health/update_ratio/D", "health/update_ratio/G"}
+    steps = {"health/update_ratio/D", "health/update_ratio/G"}
+    assert set(watched(text)[0]) == steps, "a vector may be a class or a value: to be alike is no fault of it"
+    found, seen = watched(text, given=images(), networks={"G": Images(), "D": Judge()})
+    assert set(found) == steps | {"health/diversity/G(e)", "health/saturated/G(e)", "health/saturated/real"}
+
+
+def test_what_is_shown_counts_where_only_that_looks_like_the_data() -> None:
+    class Parts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 3 * 6 * 6)
+
+        def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+            return z, self.layer(z)
+
+    text = f"{GAN}made = 'G(randn(batch_size, 4))'\nfake = 'reshape(made[1], (batch_size, 3, 6, 6))'"
+    found, seen = watched(text, given=images(), networks={"G": Parts(), "D": Judge()})
+    ratio = distance(seen.last["fake"]) / distance(seen.last["real"])
+    assert found["health/diversity/fake"] == pytest.approx(ratio, rel=1e-5)
+    flat = [{"real": b["real"].flatten(1)} for b in images()]
+    found, seen = watched(text.replace("'reshape(made[1], (batch_size, 3, 6, 6))'", "'made[1]'"), given=flat,
+                          networks={"G": Parts(), "D": Judge()})  # fmt: skip
+    tags = [tag for tag in found if "diversity" in tag]
+    assert tags and found[tags[0]] == pytest.approx(distance(seen.last["fake"]) / distance(seen.last["real"]), rel=1e-5)
 
 
 def test_conditions_in_a_concatenation_are_not_taken_for_what_is_generated() -> None:
@@ -304,11 +341,23 @@ def test_averages_and_what_did_not_step_are_left_out() -> None:
 
 
 def test_large_parameters_are_looked_at_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = watched(GAN)[0]
     monkeypatch.setattr("ganflow.health.WEIGHTS", 6)
-    part = watched(GAN)[0]
-    for tag in ("health/update_ratio/D", "health/update_ratio/G"):
-        assert part[tag] != whole[tag] and part[tag] == pytest.approx(whole[tag], rel=0.7)
+    found, seen = watched(GAN)
+
+    def size(of: list[Tensor]) -> float:
+        """Of each tensor six numbers stand for all."""
+        total = 0.0
+        for x in (x.flatten() for x in of):
+            n = x.numel()
+            some = x if n <= 6 else x[[k * n // 6 for k in range(6)]]
+            total += float((some**2).sum()) * n / len(some)
+        return math.sqrt(total)
+
+    for name in ("D", "G"):
+        before = seen.weights[name]
+        now = [p.detach().double() for p in seen.step.networks[name].parameters()]
+        wanted = size([a - b for a, b in zip(now, before, strict=True)]) / size(before)
+        assert found[f"health/update_ratio/{name}"] == pytest.approx(wanted, rel=1e-4)
 
 
 # -- repeats, parts, precision ------------------------------------------------------------------------------

@@ -152,6 +152,14 @@ def test_every_series_is_drawn_once(run: Path) -> None:
     assert {c.title for c in health.charts} >= {"How often D is right", "Diversity", "Size of an iteration's step"}
 
 
+def test_a_loss_of_one_term_is_drawn_once(tmp_path: Path) -> None:
+    rows = [{"step": k, "loss/G_GAN": k / 7, "loss/G": k / 7, "loss/D.1": 1.0, "loss/D": 2.0} for k in range(1, 5)]
+    path = make(tmp_path / "run", rows, plan="update G   trains G\nupdate D   trains D\n")
+    charts = [(c.title, c.note) for g in groups(read(path)) for c in g.charts]
+    assert charts == [("G", "what update G minimizes, its only term G_GAN"), ("D", "what update D minimizes"),
+                      ("D.1", "term of update D, without its weight")]  # fmt: skip
+
+
 def test_from_the_command_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = command(capsys, "report", run, "--out", tmp_path / "page.html")
     assert (found.status, found.out.strip(), found.err) == (0, str(tmp_path / "page.html"), "")
@@ -257,6 +265,14 @@ def test_ticks_are_told_apart() -> None:
     assert value_text(0.0002, (0.0, 0.00005)) == "0.0002" and value_text(1e9, (0.0, 1e9)) == "1e+09"
 
 
+def test_an_older_runs_environment_says_less(tmp_path: Path) -> None:
+    for k, environment in enumerate(("{}", '{"started": 5, "packages": [1]}', '{"started": "2026-01-01T00:00:00"}')):
+        path = make(tmp_path / f"run{k}", [row(1)])
+        (path / "environment.json").write_text(environment)
+        assert "started" in written(path).said
+    assert "2026-01-01 00:00:00 UTC" in written(path).said
+
+
 def test_of_many_samples_the_first_and_the_last_are_shown(tmp_path: Path) -> None:
     path = make(tmp_path / "run", [row(1)], pictures=tuple(range(0, 1100, 100)))
     assert chosen([(k, "") for k in range(11)]) == [0, 2, 5, 8, 10]
@@ -322,6 +338,13 @@ def test_a_place_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFi
     path = make(tmp_path / "run", [row(1)])
     found = command(capsys, "report", path, "--out", tmp_path / "missing" / name)
     assert found.status == 2 and "error[cannot-write]" in found.err and found.err.count("error[") == 1
+
+
+def test_a_folder_for_the_curves_that_cannot_be_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = make(tmp_path / "run", [row(1)])
+    (tmp_path / "page-files").write_text("mine")
+    found = command(capsys, "report", path, "--out", tmp_path / "page.md")
+    assert found.status == 2 and "error[cannot-write]" in found.err and not (tmp_path / "page.md").exists()
 
 
 def test_without_matplotlib_the_extra_is_named(

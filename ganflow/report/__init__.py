@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ganflow.errors import GanflowError
-from ganflow.files import write_whole
+from ganflow.files import cannot_write, write_whole
 from ganflow.report.markdown import markdown
 from ganflow.report.page import page
 from ganflow.report.reading import read
@@ -46,7 +46,7 @@ def report(run: Path, out: Path | None = None, *, command: str = "ganflow") -> P
     for path, svg in pictures.items():
         try:
             path.parent.mkdir(exist_ok=True)
-        except OSError:
-            break  # the text is to be written beside it: that will say why not
+        except OSError as error:
+            raise cannot_write(path.parent, error) from error
         write_whole(path, svg)
     return write_whole(out, text)

@@ -101,8 +101,10 @@ def _losses(run: RunData) -> Iterator[Chart]:
         if name not in run.updates:
             terms.append(name)
             continue
-        yield Chart(name, (Line(name, points, number(run, name)),), f"what update {name} minimizes")
-        yield from _terms(run, name, [t for t in terms if t != name], found)
+        same = [t for t in terms if found[t] == points]
+        alone = f", its only term {same[0]}" if same and terms == same else ""
+        yield Chart(name, (Line(name, points, number(run, name)),), f"what update {name} minimizes{alone}")
+        yield from _terms(run, name, [] if alone else [t for t in terms if t != name], found)
         terms = []
     for name in terms:
         yield Chart(name, (Line(name, found[name]),))

@@ -104,7 +104,8 @@ def read(path: Path) -> RunData:
 
 def _started(environment: Mapping[str, Any], otherwise: float) -> datetime:
     try:
-        return datetime.fromisoformat(environment["started"])
+        found = datetime.fromisoformat(environment["started"])
+        return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
     except (KeyError, TypeError, ValueError):
         return datetime.fromtimestamp(otherwise, tz=timezone.utc)
 
