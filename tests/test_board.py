@@ -20,7 +20,8 @@ import pytest
 import ganflow
 from boards import Tabs, check_graph
 from commands import ganflow as command
-from ganflow import board, parameters
+from docs_blocks import DOCS
+from ganflow import board, board_layout, parameters
 from ganflow.board_layout import losses_of, sections
 from ganflow.errors import GanflowError
 from ganflow.logs import Logs
@@ -188,6 +189,15 @@ def test_tags_of_several_runs_share_their_charts(run: Path, tmp_path: Path) -> N
         for title, patterns in charts:
             assert tabs.shown(patterns, "a") | tabs.shown(patterns, "b"), (section, title)
     assert titles(tabs).count("gradient norms") == 1
+
+
+def test_the_page_names_everything_that_is_logged() -> None:
+    page = (DOCS / "tensorboard.md").read_text(encoding="utf-8")
+    kinds = {family.pattern.partition("(")[0] for family in board_layout._FAMILIES} - {""}
+    assert len(kinds) > 8 and not {kind for kind in kinds if f"`{kind}" not in page}
+    assert not {kind for kind in ("loss/", "weights/", "gradients/", "images/") if f"`{kind}" not in page}
+    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", page)
+    assert len(pictures) > 2 and all((DOCS / name).is_file() for name in pictures)
 
 
 # -- the program ---------------------------------------------------------------------------------------------
