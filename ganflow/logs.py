@@ -145,9 +145,9 @@ class Logs:
                     self._events.write(step, [protos.layout(self._layout(tags))])
         self._last = f"the last whole record is step {step}"
 
-    def text(self, tag: str, text: str) -> None:
+    def text(self, tag: str, text: str, *, step: int = 0) -> None:
         """``logs.text("plan", str(graph))``: shown letter by letter under TensorBoard's Text."""
-        self._write(0, lambda: [protos.text(tag, text)])
+        self._write(step, lambda: [protos.text(tag, text)])
 
     def images(self, step: int, tag: str, pixels: np.ndarray) -> None:
         """``logs.images(100, "images/val", numpy.asarray(grid))``: uint8 H x W x C with C 1, 3 or 4."""
