@@ -181,7 +181,9 @@ def test_scales_count_together() -> None:
 
 
 def test_only_updates_that_train_the_judge_say_what_is_right() -> None:
-    experiment = ganflow.loads(GAN)
+    other = "E/Network.module = @MLP()\nE/MLP.in_features = 2\nE/MLP.out_features = 2\n" \
+            "E/Update.minimize = 'l1(E(real), real)'\nSchedule.updates = ['D', 'E', 'G']"  # fmt: skip
+    experiment = ganflow.loads(GAN + other)
     said = verdicts(ganflow.schedule(experiment), experiment)
     assert {(v.update, v.call, v.real) for v in said} == {("D", "pred_real", True), ("D", "pred_fake", False)}
     assert rivals(ganflow.schedule(experiment), experiment, said) == [("D", "G")]
@@ -543,14 +545,16 @@ def test_each_finding_is_found_alone_with_its_evidence(level: str, code: str, se
 @pytest.mark.parametrize(
     "series",
     [
-        {"loss__D": lambda t: 1.4 if t == 0 else 1e-6 + 0.2 * t},  # a discriminator that won, and was caught up with
+        {
+            "loss__D": lambda t: 1.4 if t == 0 else 1e-6 * 10 ** (5 * t)
+        },  # a discriminator that won, and was caught up with
         {"loss__D": lambda t: -5 * t},  # a Wasserstein critic
         {"loss__G": lambda t: 1 + 4 * t},
         {"health__accuracy_real__D": lambda t: 1.0 if t < 0.9 else 0.9, "health__accuracy_fake__D": always(1)},
         {"health__diversity__fake": lambda t: 0.02 if t < 0.5 else 0.5},  # small at the start
         {"health__diversity__fake": lambda t: 0.05 if int(20 * t) % 2 else 0.6},
         {"health__saturated__fake": always(0.8), "health__saturated__real": always(0.75)},  # digits on a black ground
-        {"health__update_ratio__G": lambda t: 1e-3 * max(0.0, 1 - 1.05 * t), "lr__G": lambda t: max(0.0, 1 - 1.05 * t)},
+        {"health__update_ratio__G": lambda t: 1e-3 * max(0.0, 1 - 1.8 * t), "lr__G": lambda t: max(0.0, 1 - 1.8 * t)},
         {"health__update_ratio__G": lambda t: 0.2 if t < 0.1 else 5e-3},  # Adam's first steps
         {"grad_norm__G": lambda t: 1 - 0.98 * t},
         {"metric__psnr": lambda t: 10 + 4 * t - (t > 0.8)},
