@@ -26,15 +26,17 @@ __all__ = [
 MAX_SHOWN = 8
 
 
-def generate(graph: StepGraph, *, observe: bool = False, textbook: bool = False) -> Source:
+def generate(graph: StepGraph, *, observe: bool = False, textbook: bool = False, timed: bool = False) -> Source:
     """The step as Python.
 
     Args:
         observe: call ``observe(phase, node, value)`` after every value, and right before and after every backward
             pass, to measure shapes, cost and gradients.
         textbook: what hand-written code does without freezing: every backward reaches every parameter.
+        timed: put everything that takes time into a block ``with timed(phase, what):``; ``what`` is a node or, such as
+            ``step D``, what is done beside values.
     """
-    writer = Writer(graph, observe, textbook)
+    writer = Writer(graph, observe, textbook, timed)
     writer.step_function()
     return writer.source()
 

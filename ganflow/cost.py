@@ -12,8 +12,8 @@ FLOPs are torch's: two per multiply-add of convolutions and matrix products, not
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -26,8 +26,10 @@ from ganflow.experiment import Diagnostic, Experiment
 from ganflow.graph import StepGraph, ancestors
 from ganflow.meta import Flops
 from ganflow.printing import BEFORE_BACKWARD
+from ganflow.quantities import count_text
 from ganflow.running import compile_step
 from ganflow.scheduler import plan
+from ganflow.spending import Ledger, Spent, tensors
 from ganflow.step import TrainStep, namespace
 from ganflow.traits import Traits
 
@@ -49,7 +51,9 @@ class Cost:
     Args:
         values: (phase, node) -> shape and forward FLOPs.
         updates: update -> FLOPs, forward and backward; what a group shares counts for its first member.
+        spent: (phase, value) -> FLOPs of its forward and of the backward passes of that phase, and its bytes.
         textbook: FLOPs of the same step when every backward reaches every parameter.
+        textbook_spent: the same as ``spent`` of that step.
         parameters: network -> number of parameters.
         notes: what could not be measured, and why.
         errors: shapes that do not fit.
@@ -58,7 +62,9 @@ class Cost:
 
     values: Mapping[tuple[str, str], Value] = field(default_factory=dict)
     updates: Mapping[str, int] = field(default_factory=dict)
+    spent: Mapping[tuple[str, str], Spent] = field(default_factory=dict)
     textbook: int = 0
+    textbook_spent: Mapping[tuple[str, str], Spent] = field(default_factory=dict)
     parameters: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[Diagnostic, ...] = ()
     errors: tuple[Diagnostic, ...] = ()
@@ -98,15 +104,15 @@ def measure(
         step = TrainStep(experiment, [batch], networks=networks, random=MetaRandom(), device="meta", graph=graph)
         graph = plan(graph, {c.name: True for c in graph.conditions})  # nothing can be decided on meta tensors
         parameters = {n: sum(p.numel() for p in m.parameters()) for n, m in step.networks.items()}
-        values, updates, traits = _run(step, graph, textbook=False)
-        _, textbook, _ = _run(step, graph, textbook=True)
+        found = _run(step, graph, textbook=False)
+        textbook = _run(step, graph, textbook=True)
     except GanflowError as error:
         finding = finding_of(error)
         known = {"notes": (finding,)} if finding.level == "note" else {"errors": (finding,)}
         return Cost(parameters=parameters, **known)  # type: ignore[arg-type]
     for name, value in batch.items():
-        traits.see(name, value)
-    return Cost(values, updates, sum(textbook.values()), parameters, traits=traits)
+        found.traits.see(name, value)
+    return replace(found, textbook=textbook.total, textbook_spent=textbook.spent, parameters=parameters)
 
 
 def finding_of(error: GanflowError) -> Diagnostic:
@@ -120,15 +126,15 @@ def finding_of(error: GanflowError) -> Diagnostic:
     return Diagnostic("error", code, error.message, error.location, error.hint)
 
 
-def _run(
-    step: TrainStep, graph: StepGraph, *, textbook: bool
-) -> tuple[dict[tuple[str, str], Value], dict[str, int], Traits]:
+def _run(step: TrainStep, graph: StepGraph, *, textbook: bool) -> Cost:
     values: dict[tuple[str, str], Value] = {}
     traits = Traits()
     updates: dict[str, int] = {u.name: 0 for u in graph.updates}
     counter = Flops()
     owners = _owners(graph)
     seen = 0
+    batch = step._next_batch(first=True)
+    ledger = Ledger(graph, counter, [*tensors(batch), *_weights(step)])
 
     def observe(phase: str, node: str, value: object) -> None:
         nonlocal seen
@@ -138,17 +144,25 @@ def _run(
         if node not in ("backward", BEFORE_BACKWARD):
             values[phase, node] = Value(shape_of(value), spent)
             traits.see(node, value)
+        ledger.observe(phase, node, value)
 
     space = namespace(step, graph) | {
         "observe": observe, "optimizers": {k: _Clears(o) for k, o in step.optimizers.items()},
         "set_hyperparameters": _nothing, "clip_gradients": _nothing, "clamp_weights": _nothing, "follow": _nothing,
     }  # fmt: skip
     run = compile_step(graph, generate(graph, observe=True, textbook=textbook), space)
-    with counter:
-        run(step._next_batch(first=True), step.counters, False)
+    with counter, ledger:
+        run(batch, step.counters, False)
     for parameter in (p for network in step.networks.values() for p in network.parameters()):
         parameter.grad = None
-    return values, updates, traits
+    return Cost(values, updates, ledger.spent, traits=traits)
+
+
+def _weights(step: TrainStep) -> Iterator[Tensor]:
+    """What a network holds whether or not it runs."""
+    for network in step.networks.values():
+        yield from network.parameters()
+        yield from network.buffers()
 
 
 def _owners(graph: StepGraph) -> dict[tuple[str, str], str]:
@@ -234,5 +248,5 @@ def cost_footer(graph: StepGraph, cost: Cost) -> str:
         lines.append(f"per iteration {most}{flops_text(cost.total)} (forward and backward): {each}")
         lines.append(f"hand-written without freezing: {flops_text(cost.textbook)}; this plan saves {saved:.1%}")
     if cost.parameters:
-        lines.append("parameters: " + " · ".join(f"{n} {p / 1e6:.2f} M" for n, p in cost.parameters.items()))
+        lines.append("parameters: " + " · ".join(f"{n} {count_text(p)}" for n, p in cost.parameters.items()))
     return "\n".join(lines)

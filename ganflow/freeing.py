@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ganflow.graph import Action, Arm, Average, Condition, Evaluate, Free, Leaf, Node, Phase, StepGraph
+from ganflow.graph import Action, Arm, Average, Condition, Evaluate, Free, Leaf, Node, Phase, StepGraph, UpdatePlan
 from ganflow.nodes import in_order, statement_inputs
 
 
@@ -133,3 +133,28 @@ def _in_parts(
     gone = {n for a in actions if isinstance(a, Free) for n in a.nodes} | set(frees)
     kept = tuple(a for a in reversed(actions) if not isinstance(a, Free))
     return replace(phase, actions=kept, frees=reader.sorted((gone - made) | gone & set(merged)), merged=merged)
+
+
+def retains(graph: StepGraph, update: UpdatePlan, *, whole: bool) -> bool:
+    """The backward pass of ``update`` reaches a graph that a later one needs.
+
+    Args:
+        whole: it goes through all that the loss was made of, rather than to what the update trains.
+    """
+    if update.retain_graph or not whole:
+        return update.retain_graph
+    phases = list(graph.walk())
+    mine = [k for k, phase in enumerate(phases) if any(u.name == update.name for u in phase.updates)]
+    names = [u.name for u in phases[mine[0]].updates]
+    again = phases[mine[0]].times > 1 or len(mine) > 1
+    later = {u.name for phase in phases[mine[0] + 1 :] for u in phase.updates}
+    later |= set(names[names.index(update.name) + (not again) :])
+    made = {a.node: a for phase in phases[: mine[0] + 1] for a in phase.evaluations}
+    cut = {edge for action in made.values() for edge in action.cut}
+    reached = [update.loss]
+    for name in reached:
+        if name in made and later & set(made[name].kept_for):
+            return True
+        inputs = enumerate(graph.nodes[name].inputs)
+        reached += [i for position, i in inputs if (name, position) not in cut and i not in reached]
+    return False

@@ -10,6 +10,7 @@ common operators that has sympy and torch.compile imported, which takes longer t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from types import MappingProxyType
@@ -41,6 +42,7 @@ class Flops(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.total = 0
+        self.by_node: Counter[int] = Counter()  # of a backward pass: number of the node in the graph -> FLOPs
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -54,7 +56,10 @@ class Flops(TorchDispatchMode):
             out = func(*args, **kwargs)
         formula = flop_registry.get(getattr(func, "_overloadpacket", func))
         if formula is not None:
-            self.total += formula(*args, **kwargs, out_val=out)
+            spent = formula(*args, **kwargs, out_val=out)
+            self.total += spent
+            if (node := torch._C._current_autograd_node()) is not None:
+                self.by_node[node._sequence_nr()] += spent
         return out
 
 

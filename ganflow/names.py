@@ -21,7 +21,7 @@ HELPERS = frozenset(
     {"batch", "counters", "logs", "log_gradients", "parameters", "optimizers", "schedules", "states", "frozen",
      "no_grad", "draw", "gradient", "gradient_norm", "clip_gradients", "clear_gradients", "observe", "step",
      "set_hyperparameters", "fetch", "redraw", "run", "part", "share", "in_parts", "unrolled", "follow",
-     "clamp_weights", "kept_buffers", "constant", "active", "values", "power", "bool", "range"}
+     "clamp_weights", "kept_buffers", "timed", "constant", "active", "values", "power", "bool", "range"}
 )  # fmt: skip
 
 

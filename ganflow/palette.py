@@ -53,6 +53,7 @@ LINE = Themed("#c5ccd4", "#46505c")
 EDGE = Themed("#8e98a4", "#77828f")  # a value on its way
 FLOW = Themed("#1b2027", "#e8ecf1")  # the same, with gradient flowing back
 CUT = Themed("#b3261e", "#ff8a80")
+HEAT = Themed("#d6336c", "#ff7eb0")  # where the time goes
 HATCH = Themed("#e4e8ec", "#2c343f")
 
 

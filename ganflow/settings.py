@@ -34,8 +34,10 @@ class Settings:
         eval_networks: network -> the one that stands in for it when values are shown or measured.
         samples: rows of a grid.
         workers: processes that read data ahead.
+        health: measure how the game goes (``docs/health.md``) in the iterations that are looked at.
         probe: measure before the first iteration which term gives which network a gradient, and refuse what the plan
             does not say.
+        histograms: of weights and gradients, for TensorBoard, in iterations that are looked at closely.
     """
 
     steps: int | None = None
@@ -54,7 +56,9 @@ class Settings:
     eval_networks: Mapping[str, str] = field(default_factory=dict)
     samples: int = 8
     workers: int = 0
+    health: bool = True
     probe: bool = True
+    histograms: bool = True
 
 
 def settings_of(experiment: Experiment) -> Settings:
@@ -158,6 +162,7 @@ def _eval_networks(experiment: Experiment, name: str, value: object) -> dict[str
 _READERS: Mapping[str, Callable[[Experiment, str, object], Any]] = {
     "steps": _whole(1, none=True), "epochs": _whole(1, none=True), "batch_size": _whole(1), "seed": _whole(0),
     "device": _device, "log_every": _whole(0), "sample_every": _whole(0), "eval_every": _whole(0),
-    "checkpoint_every": _whole(0), "watch_every": _whole(0), "cut_norms": _flag, "show": _show, "metrics": _metrics,
-    "eval_networks": _eval_networks, "samples": _whole(1), "workers": _whole(0), "probe": _flag,
+    "checkpoint_every": _whole(0), "watch_every": _whole(0), "cut_norms": _flag, "histograms": _flag, "health": _flag,
+    "show": _show, "metrics": _metrics, "eval_networks": _eval_networks, "samples": _whole(1), "workers": _whole(0),
+    "probe": _flag,
 }  # fmt: skip

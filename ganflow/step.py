@@ -38,6 +38,7 @@ __all__ = ["Counters", "Frozen", "Random", "TrainStep", "compile_function", "com
 
 
 Observer = Callable[[str, str, Any], None]
+BATCH = "the batch"  # what an observer is told in place of a phase when it gets the fields of a batch: no phase has it
 
 
 class Random(Protocol):
@@ -127,16 +128,17 @@ class TrainStep:
 
         Args:
             log_gradients: return gradient norms, too, and those of single terms at cuts (``cutnorms.py``).
-            observe: is called as ``observe(phase, node, value)`` with every value as it is made, with its graph, and
-                right before and after each backward pass. The numbers of the iteration are the same with and without.
+            observe: is called as ``observe(phase, node, value)`` with every value as it is made, with its graph, with
+                the fields of every batch (``phase`` is ``BATCH``), and right before and after each backward pass. The
+                numbers of the iteration are the same with and without.
         """
-        batch = self._next_batch(first=True)
-        counters = self.counters
-        size = counters.batch_size
         norms = CutNorms(self.graph, self._cuts) if log_gradients and self._cuts else None
         # the norms come last: what an instrument differentiates on its own account is none of theirs
         observers = [o for o in (observe, norms and norms.observe) if o is not None]
         self._observer = _each(observers) if observers else None
+        batch = self._next_batch(first=True)
+        counters = self.counters
+        size = counters.batch_size
         run = self._variant(self._active(counters) if self.graph.active else {}, observed=bool(observers))
         logs = run(batch, counters, log_gradients)
         self._observer = None
@@ -194,6 +196,8 @@ class TrainStep:
         else:
             self.randomness.new_batch()
         self.counters.batch_size = next(iter(found.values())).shape[0] if found else 0
+        for name, value in found.items() if self._observer else ():
+            self._observe(BATCH, name, value)
         return found
 
     def _raw_batch(self) -> Mapping[str, Tensor]:

@@ -64,7 +64,7 @@ def _dropped_term(program: Program, node: str) -> Pruned:
     factors = [program.nodes[i] for i in product.inputs]
     zero = next((f for f in factors if f.host and always_zero(program.nodes, f.id)), None)
     tensors = [f for f in factors if f is not zero and not f.host and f.kind != "state"]
-    rest = [f.name or f.text for f in tensors or factors if f is not zero]
+    rest = [f.label for f in tensors or factors if f is not zero]
     why = f"`{zero.name}` is 0" if zero is not None and zero.name else "its weight is 0"
     return Pruned("term", " * ".join(rest) or product.text, why)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ganflow.errors import shown
+from ganflow.freeing import retains
 from ganflow.graph import (
     Arm,
     Evaluate,
@@ -19,6 +19,8 @@ from ganflow.graph import (
     edges,
     statement_inputs,
 )
+from ganflow.lines import Lines
+from ganflow.nodes import WEIGHTS
 from ganflow.printing import (
     AFTER_BACKWARD,
     BEFORE_BACKWARD,
@@ -36,49 +38,22 @@ from ganflow.unrolling import inner_nodes
 MAX_BLOCKS = 20  # in one another; Python's compiler counts to a hundred
 
 
-class Writer:
+class Writer(Lines):
     """Writes one module; lives for one call of ``generate``."""
 
-    def __init__(self, graph: StepGraph, observe: bool = False, textbook: bool = False) -> None:
-        self.graph, self.observe, self.textbook = graph, observe, textbook
+    def __init__(self, graph: StepGraph, observe: bool = False, textbook: bool = False, timed: bool = False) -> None:
+        super().__init__()
+        self.graph, self.observe, self.textbook, self.timed = graph, observe, textbook, timed
         self.variables = variable_names(graph)
         self.printer = Printer(graph.nodes, self.variables)
-        self.out: list[str] = []
-        self.lines: dict[int, str] = {}
-        self.context: tuple[str, ...] = ()
-        self.depth = 1
         self.guarded = {a.node for p in graph.walk() for a in p.evaluations if a.guard}
 
     def source(self) -> Source:
         return Source("\n".join(self.out) + "\n", self.lines, self.variables)
 
-    # -- text --
-
-    def line(self, text: str, context: tuple[str, ...] = (), node: str = "", comment: str = "") -> None:
-        """One line inside its ``with``/``if`` blocks; neighbours with the same blocks share them."""
-        shared = 0
-        while shared < min(len(context), len(self.context)) and context[shared] == self.context[shared]:
-            shared += 1
-        for depth in range(shared, len(context)):
-            self.out.append("    " * (depth + self.depth) + context[depth])
-        self.context = context
-        code = "    " * (len(context) + self.depth) + text
-        self.out.append(f"{code:<76}  # {shown(comment, keep='')}" if comment else code)
-        if node:
-            self.lines[len(self.out)] = node
-
-    def blank(self, text: str = "") -> None:
-        self.context = ()
-        self.out.append("    " * self.depth + text if text else "")
-
-    def open(self, header: str) -> None:
-        """A block that everything until :meth:`close` stands in."""
-        self.line(header)
-        self.depth += 1
-
-    def close(self) -> None:
-        self.context = ()
-        self.depth -= 1
+    def around(self, phase: str, what: str) -> tuple[str, ...]:
+        """The block in which something is timed, where that is wanted."""
+        return (f"with timed({phase!r}, {what!r}):",) if self.timed else ()
 
     # -- the step --
 
@@ -222,7 +197,7 @@ class Writer:
         no_grad = ["with no_grad():"] if not action.graph and has_graph and not quiet else []
         buffers = [f"with kept_buffers[{n!r}]:" for n in action.keeps_buffers]
         comment = f"{node.location}" if node.location.file else ""
-        context = (*blocks, *no_grad, *frozen, *buffers)
+        context = (*blocks, *self.around(phase.name, node.id), *no_grad, *frozen, *buffers)
         if isinstance(node.value, Unroll):
             self.unroll(node, node.value, action, context, comment)
         else:
@@ -252,7 +227,7 @@ class Writer:
         self.line(f"{self.variables[node.id]} = unrolled({how.source}, {name}, {flags})", context, node.id, comment)
 
     def reads_parameter(self, reads: set[str]) -> bool:
-        return any(self.graph.nodes[r].kind in ("parameter", "network") for r in reads)
+        return any(self.graph.nodes[r].kind in WEIGHTS for r in reads)
 
     def guard(self, test: str, branch: bool) -> str:
         text = self.printer.text(test)
@@ -308,7 +283,8 @@ class Writer:
             action = next((a for a in phase.evaluations if a.node == condition.node), None)
             root = self.graph.nodes[condition.node]
             text = self.variables[root.id] if root.is_statement else self.printer.text(root.id, action)
-            self.line(f"{flag(condition.name)} = bool({text})", (), root.id, f"{root.location}")
+            name, around = flag(condition.name), self.around(phase.name, f"decide {condition.name}")
+            self.line(f"{name} = bool({text})", around, root.id, f"{root.location}")
 
     def next_states(self, phase: Phase) -> None:
         """Next values are read before the step, and given to the states after it."""
@@ -317,7 +293,8 @@ class Writer:
             root = self.graph.nodes[commit.node]
             text = self.variables[root.id] if root.is_statement else self.printer.text(root.id, roots.get(root.id))
             with_graph = root.is_statement or set(statement_inputs(self.graph.nodes, root.id)) & self.printer.with_graph
-            context = ("with no_grad():",) if with_graph and not root.is_statement else ()
+            quiet = ("with no_grad():",) if with_graph and not root.is_statement else ()
+            context = (*self.around(phase.name, f"state {commit.state}"), *quiet)
             self.line(f"next_{plain(commit.state)} = constant({text})", context, root.id, f"{root.location}")
 
     def follow(self, phase: Phase) -> None:
@@ -325,7 +302,8 @@ class Writer:
         for name in phase.averages:
             beta = self.graph.nodes[averages[name].beta]
             text = self.variables[beta.id] if beta.is_statement else self.printer.text(beta.id)
-            self.line(f"follow({name!r}, {text})", (), beta.id, f"{beta.location}")
+            around = self.around(phase.name, f"average {name}")
+            self.line(f"follow({name!r}, {text})", around, beta.id, f"{beta.location}")
 
     # -- gradients and steps --
 
@@ -334,14 +312,14 @@ class Writer:
         text = self.variables[root.id] if root.is_statement else self.printer.text(root.id, action)
         if update.gain != 1.0:
             text = f"{update.gain!r} * ({text})"
-        self.line(f"{loss} = {text}", (), root.id, f"{update.location}")
+        self.line(f"{loss} = {text}", self.around(update.name, f"loss {update.name}"), root.id, f"{update.location}")
         if self.observe:
             self.line(f"observe({update.name!r}, {root.id!r}, {loss})")
             self.line(f"observe({update.name!r}, {BEFORE_BACKWARD!r}, {loss})")
         targets = "" if self.textbook else f"inputs=parameters[{update.name!r}]"
-        keep = "retain_graph=True" if update.retain_graph or self.textbook else ""
-        whole = f"(share * {loss})" if parts else loss
-        self.line(f"{whole}.backward({', '.join(t for t in (targets, keep) if t)})", (), root.id)
+        keep = "retain_graph=True" if retains(self.graph, update, whole=self.textbook) else ""
+        call = f"{f'(share * {loss})' if parts else loss}.backward({', '.join(t for t in (targets, keep) if t)})"
+        self.line(call, self.around(update.name, f"backward {update.name}"), root.id)
         if self.observe:
             self.line(f"observe({update.name!r}, {AFTER_BACKWARD!r}, None)")
 
@@ -363,17 +341,20 @@ class Writer:
         for update in phase.updates:
             if update.nan_to_num or update in clips:
                 limits = f"nan_to_num={update.nan_to_num}, value={update.clip_value}, norm={update.clip_norm}"
-                self.line(f"clip_gradients(parameters[{update.name!r}], {limits})")
+                around = self.around(phase.name, f"clip {update.name}")
+                self.line(f"clip_gradients(parameters[{update.name!r}], {limits})", around)
         self.norms("grad_norm_clipped", clips)
         for key in phase.steps:
+            around = self.around(phase.name, f"step {key}")
             if key in self.graph.scheduled:
-                self.line(f"set_hyperparameters({key!r}, counters)")
-            self.line(f"optimizers[{key!r}].step()")
-            self.line(f"clear_gradients(optimizers[{key!r}])")
+                self.line(f"set_hyperparameters({key!r}, counters)", around)
+            self.line(f"optimizers[{key!r}].step()", around)
+            self.line(f"clear_gradients(optimizers[{key!r}])", around)
         for network in phase.moves if phase.updates else ():
             plan = self.graph.plans.get(network)
             if plan is not None and plan.clamp is not None:
-                self.line(f"clamp_weights({network!r}, {plan.clamp[0]!r}, {plan.clamp[1]!r})")
+                around = self.around(phase.name, f"clamp {network}")
+                self.line(f"clamp_weights({network!r}, {plan.clamp[0]!r}, {plan.clamp[1]!r})", around)
 
     def norms(self, kind: str, updates: Sequence[UpdatePlan]) -> None:
         if self.textbook or not updates:

@@ -26,6 +26,7 @@ LAYERS = {
     "parsing": 1,
     "experiment": 1,
     "palette": 1,
+    "quantities": 1,
     "nodes": 2,
     "graph": 2,
     "scheduler": 3,
@@ -45,6 +46,7 @@ LAYERS = {
     "actions": 3,
     "freeing": 3,
     "printing": 3,
+    "lines": 3,
     "writing": 3,
     "verify": 3,
     "json_view": 3,
@@ -57,6 +59,7 @@ LAYERS = {
     "habits": 3,
     "games": 3,
     "judges": 3,
+    "judged": 3,
     "domains": 3,
     "penalties": 3,
     "cuts": 3,
@@ -65,6 +68,7 @@ LAYERS = {
     "pictures": 3,
     "plan_text": 3,
     "diff": 3,
+    "board_layout": 3,
     "draws": 3,
     "nn": 3,
     "losses": 3,
@@ -86,6 +90,7 @@ LAYERS = {
     "assembly": 4,
     "running": 4,
     "step": 4,
+    "spending": 4,
     "cost": 4,
     "traits": 4,
     "ranges": 4,
@@ -98,6 +103,7 @@ LAYERS = {
     "findings": 4,
     "keeping": 4,
     "probe": 4,
+    "protos": 4,
     "events": 4,
     "rundir": 4,
     "logs": 4,
@@ -115,14 +121,21 @@ LAYERS = {
     "inside": 5,
     "rates": 5,
     "validation": 5,
+    "board": 5,
     "display": 5,
     "termgrads": 5,
+    "parameters": 5,
+    "presenting": 5,
+    "histograms": 5,
+    "health": 5,
+    "diagnosis": 3,
     "watch": 5,
     "trainer": 5,
+    "profile": 6,
     "sampling": 6,
     "datasets": 6,
     "sides": 6,
-    "board": 6,
+    "report": 6,
     "ablation": 6,
     "cli": 7,
     "__init__": 8,
@@ -138,8 +151,8 @@ ON_CALL |= {("views", "codegen")}
 COMPILER = {"errors", "expr", "parsing", "experiment", "graph", "names", "scopes", "signatures", "resolve", "terms"}
 COMPILER |= {"modes", "reuse", "scheduler", "checks", "codegen", "views", "plan_text", "nodes", "reader", "unrolling"}
 COMPILER |= {"declare", "declared", "stages", "actions", "freeing", "printing", "writing", "verify", "json_view"}
-COMPILER |= {"reach", "diff", "arithmetic", "chains", "measuring", "nodetable", "palette", "pictures"}
-COMPILER |= {"paths", "habits", "games", "judges", "domains", "penalties", "cuts"}
+COMPILER |= {"reach", "diff", "arithmetic", "chains", "measuring", "nodetable", "palette", "pictures", "board_layout"}
+COMPILER |= {"paths", "habits", "games", "judges", "judged", "domains", "penalties", "quantities", "cuts", "lines"}
 HEAVY = {"torch", "torchmetrics", "gin"}
 
 # What gin files name: plain Python and torch, usable without gin and without an experiment.

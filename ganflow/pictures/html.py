@@ -21,8 +21,8 @@ FOCUS = Themed("#0b63ce", "#7ab8ff")
 _VARIABLES = {"page": PAGE, "band": BAND, "card": CARD, "text": TEXT, "quiet": QUIET, "line": LINE, "focus": FOCUS}
 
 
-def html_text(picture: Picture) -> str:
-    """The page."""
+def html_text(picture: Picture, *, below: str = "", css: str = "") -> str:
+    """The page; ``below``: more of it, as HTML, after the picture and what belongs to it; ``css``: how that looks."""
     steps = "\n".join(f"<li>{escape(_lane(picture, m))}: {escape(m.text)}</li>" for m in picture.moments)
     return f"""<!doctype html>
 <html lang="en">
@@ -34,7 +34,7 @@ def html_text(picture: Picture) -> str:
 <style>
 {_variables()}
 {page_style(picture.networks)}
-{_resource("page.css")}</style>
+{_resource("page.css")}{css}</style>
 </head>
 <body>
 <header>
@@ -72,7 +72,7 @@ and cost. <kbd>←</kbd> <kbd>→</kbd> go through the iteration, <kbd>Esc</kbd>
 {steps}
 </ol>
 </details>
-<script type="application/json" id="data">{_data(picture)}</script>
+{below}<script type="application/json" id="data">{_data(picture)}</script>
 <script>
 {_resource("page.js")}</script>
 </body>

@@ -33,7 +33,7 @@ def drafted(
     lane = Lane(
         number, _title(phase), tuple(draft.boxes.values()), tuple(draft.arrows.values()),
         tuple(dict.fromkeys(t for u in phase.updates for t in u.trains)),
-        tuple(dict.fromkeys(f for u in phase.updates for f in u.freezes)), facts, under,
+        tuple(dict.fromkeys(f for u in phase.updates for f in u.freezes)), facts, under, phase.name,
     )  # fmt: skip
     return lane, draft.reuses, draft.moments
 

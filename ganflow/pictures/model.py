@@ -37,6 +37,7 @@ class Box:
         parts: nodes of the graph that it stands for, its own and unnamed ones in its text.
         shape: of its value.
         details: heading and text, for whoever looks closer.
+        heat: its time as a share of the longest of the picture, where it was measured.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Box:
     parts: tuple[str, ...] = ()
     shape: str = ""
     details: tuple[tuple[str, str], ...] = ()
+    heat: float = 0.0
 
     @property
     def label(self) -> str:
@@ -82,6 +84,7 @@ class Lane:
         under: the outcome of a condition for which it is there; lanes of one outcome follow one another.
         trains, freezes: networks, or sub-modules such as ``G.head``.
         facts: when it runs, what is drawn anew, in how many parts.
+        phase: its name in the plan.
     """
 
     id: str
@@ -92,6 +95,7 @@ class Lane:
     freezes: tuple[str, ...] = ()
     facts: tuple[str, ...] = ()
     under: str = ""
+    phase: str = ""
 
 
 @dataclass(frozen=True)

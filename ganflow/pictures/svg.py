@@ -188,6 +188,9 @@ def _box(picture: Picture, placed: Placed, *, inline: bool) -> Iterator[str]:
         middle += 8
     if box.mode == "through":
         yield lock(placed.x + 13, placed.y - placed.height / 2 + 14)
+    if box.heat:
+        wide, y = max(2.0, box.heat * placed.width), placed.y + placed.height / 2 + 3
+        yield f'<rect class="heat" x="{number(placed.x)}" y="{number(y)}" width="{number(wide)}" height="4" rx="2"/>'
     for row in rows_of(box):
         yield _text(row.text, middle, placed.y + row.y + row.size * 0.35, row.size, row.style, anchor="middle")
     yield "</g>"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ganflow.palette import BAND, CARD, CUT, EDGE, FLOW, HATCH, LINE, PAGE, QUIET, TEXT, Themed, colour
+from ganflow.palette import BAND, CARD, CUT, EDGE, FLOW, HATCH, HEAT, LINE, PAGE, QUIET, TEXT, Themed, colour
 
 MONO = "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 SANS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'DejaVu Sans', sans-serif"
@@ -41,6 +41,7 @@ _SHAPES: Rules = (
     (".reused .body", {"stroke-dasharray": "1.5 3", "stroke-linecap": "round", "stroke-width": "1.8"}),
     (".hatch-ground", {"fill": CARD}),
     (".hatch-line", {"stroke": HATCH, "stroke-width": "3"}),
+    (".heat", {"fill": HEAT, "stroke": "none"}),
     (".icon", {"fill": "none", "stroke": QUIET, "stroke-width": "1.3"}),
     (".dots", {"fill": QUIET, "stroke": "none"}),
     (".pic .box .note", {"fill": QUIET}),
