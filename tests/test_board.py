@@ -140,7 +140,7 @@ def test_the_graph_is_the_plan(tabs: Tabs) -> None:
 
 
 def test_texts_histograms_and_pictures(tabs: Tabs, run: Path) -> None:
-    assert tabs.tags("text") == {"config", "plan", "source", "environment", "probe"}
+    assert tabs.tags("text") == {"config", "plan", "source", "environment", "probe", "gradients"}
     assert tabs.tags("images") == {"images/val"}
     found = tabs.tags("histograms")
     assert "weights/G/" in "".join(sorted(found)) and any(t.startswith("gradients/D/D/") for t in found)
