@@ -204,7 +204,6 @@ class Loop:
             self.sample()
             while self.step.counters.step < self.total:
                 self.iteration()
-            self.evaluate()
         except (KeyboardInterrupt, SystemExit):
             self.save_weights()
             self.shown.say(
@@ -228,14 +227,15 @@ class Loop:
             logs = self.step(log_gradients=report)
         self.averages.add(logs)
         self.shown.advance()
+        if due == self.total or self.due(self.settings.eval_every, due):
+            seen |= self.evaluate()
         if report:
             self.report({k: float(v) for k, v in logs.items() if not isinstance(v, Tensor)} | seen)
         elif seen:
             self.logs.scalars(due, seen)
         if due < self.total:
             for every, action in (
-                (self.settings.sample_every, self.sample), (self.settings.eval_every, self.evaluate),
-                (self.settings.checkpoint_every, self.save_weights),
+                (self.settings.sample_every, self.sample), (self.settings.checkpoint_every, self.save_weights),
             ):  # fmt: skip
                 if self.due(every, due):
                     action()
@@ -302,12 +302,11 @@ class Loop:
             self.picture = images.save(picture, path, status=1)
             self.logs.images(self.step.counters.step, f"images/{self.validation.split}", np.asarray(picture))
 
-    def evaluate(self) -> None:
-        """The metrics on the held-out split."""
+    def evaluate(self) -> dict[str, float]:
+        """The metrics on the held-out split, by their tags."""
         with self.uncounted():
             self.metrics = self.validation.metrics()
-            if self.metrics:
-                self.logs.scalars(self.step.counters.step, {f"metric/{k}": v for k, v in self.metrics.items()})
+        return {f"metric/{k}": v for k, v in self.metrics.items()}
 
     def save_weights(self) -> None:
         """The weights of all networks, whole or not at all."""
