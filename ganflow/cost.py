@@ -102,7 +102,7 @@ def measure(
     parameters: dict[str, int] = {}
     try:
         step = TrainStep(experiment, [batch], networks=networks, random=MetaRandom(), device="meta", graph=graph)
-        graph = plan(graph, {c.name: True for c in graph.conditions})  # nothing can be decided on meta tensors
+        graph = plan(graph, {c.name: True for c in graph.conditions if c.early})
         parameters = {n: sum(p.numel() for p in m.parameters()) for n, m in step.networks.items()}
         found = _run(step, graph, textbook=False)
         textbook = _run(step, graph, textbook=True)
@@ -149,6 +149,7 @@ def _run(step: TrainStep, graph: StepGraph, *, textbook: bool) -> Cost:
     space = namespace(step, graph) | {
         "observe": observe, "optimizers": {k: _Clears(o) for k, o in step.optimizers.items()},
         "set_hyperparameters": _nothing, "clip_gradients": _nothing, "clamp_weights": _nothing, "follow": _nothing,
+        "bool": _holds,
     }  # fmt: skip
     run = compile_step(graph, generate(graph, observe=True, textbook=textbook), space)
     with counter, ledger:
@@ -177,6 +178,11 @@ def _owners(graph: StepGraph) -> dict[tuple[str, str], str]:
 
 def _nothing(*_: object, **__: object) -> None:
     """An optimizer's arithmetic, clipping and averaging are not counted."""
+
+
+def _holds(_: object) -> bool:
+    """Every condition does: nothing can be decided on meta tensors."""
+    return True
 
 
 class _Clears:

@@ -116,7 +116,6 @@ def test_the_times_of_all_rows_are_the_iteration() -> None:
     found = profiled()
     assert sum(r.time for r in found.rows) == pytest.approx(found.seconds, rel=1e-9)
     assert all(r.forward >= 0 and r.backward >= 0 for r in found.rows), [r for r in found.rows if r.time < 0]
-    assert row(found, "", "elsewhere").time < 0.6 * found.seconds
     assert {r.label for r in found.sections[0].rows} >= {"fake", "D_loss", "loss D", "autograd itself", "step D"}
 
 
@@ -125,14 +124,15 @@ def test_a_slow_value_gets_its_time_forward_and_in_the_backward_pass_of_a_later_
     made, reused = row(found, "D", "fake"), row(found, "G", "fake")
     assert reused.kind == "reused" and reused.forward == 0 and made.backward == 0
     others = [r for r in found.rows if r.label not in ("fake", "elsewhere", "next batch")]
-    assert made.forward > 3 * sum(r.forward for r in others)
-    assert reused.backward > 3 * sum(r.backward for r in others)
+    assert made.forward > sum(r.forward for r in others)
+    assert reused.backward > sum(r.backward for r in others)
+    assert row(found, "", "elsewhere").time < found.seconds / 2
 
 
 def test_the_time_of_an_inner_derivative_and_of_its_own_backward_pass_is_the_gradients() -> None:
     lines = (HEAVY, "g = 'grad(heavy(x), x)'", "x = 'heavy(real) + 0 * fake'", "G_loss = 'mean(square(g + 0 * fake))'")
     found = profiled(*lines)
-    assert row(found, "G", "g").forward > 3 * row(found, "G", "loss G").time
+    assert row(found, "G", "g").forward > row(found, "G", "loss G").time
 
 
 def test_a_profiled_iteration_has_the_same_bits() -> None:
@@ -179,8 +179,9 @@ def test_repeats_and_parts_of_a_batch_count_as_often_as_they_run() -> None:
 
 
 def test_averages_clipping_states_and_clamps_have_rows() -> None:
-    lines = ("E/Network.ema_of = 'G'", "E/Network.ema_beta = 0.9", "Trainer.eval_networks = {'G': 'E'}", "D/Update.clip_norm = 1.0",
-             "D/Network.clamp = (-1, 1)", "p/State.init = 0.0", "p/State.next = 'p + mean(fake)'",
+    lines = ("E/Network.ema_of = 'G'", "E/Network.ema_beta = 0.9", "Trainer.eval_networks = {'G': 'E'}",
+             "D/Update.clip_norm = 1.0", "D/Network.clamp = (-1, 1)", "p/State.init = 0.0",
+             "p/State.next = 'p + mean(fake)'",
              "G_loss = 'mean(softplus(-D(fake))) + p * mean(fake)'")  # fmt: skip
     labels = {r.label for r in profiled(*lines).rows}
     assert labels >= {"clip gradients D", "clamp D", "E follows", "state p"}
