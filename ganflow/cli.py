@@ -146,6 +146,12 @@ def run(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete a run of this name first.")] = False,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None,
     strict: Strict = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Start TensorBoard beside it, reachable from this machine only.")
+    ] = False,
+    port: Annotated[
+        int | None, typer.Option(help="TensorBoard's.  [default: one that is free]", min=0, max=65535)
+    ] = None,
 ) -> None:
     """Train an experiment: losses, samples, metrics and weights go to runs/NAME."""
     from ganflow.config import load
@@ -156,9 +162,12 @@ def run(
     if name is not None and Path(name).name != name:
         raise GanflowError(f"--name {name} is not a plain name", code="name",
                            hint="say with --runs in which directory it lies")  # fmt: skip
+    if port is not None and not tensorboard:
+        raise GanflowError("--port is TensorBoard's, which is not asked for", code="port", hint="add --tensorboard")
     given = runs / (name or experiment.name)
     place = given if name or overwrite else unique_name(runs, experiment.name)
-    result = Trainer(experiment, place, overwrite=overwrite, strict=strict).fit()
+    beside = (port or 0) if tensorboard else None
+    result = Trainer(experiment, place, overwrite=overwrite, strict=strict, tensorboard=beside).fit()
     print(ending(result, program()))
 
 
@@ -344,6 +353,19 @@ def tensorboard(
     from ganflow.board import serve
 
     serve(runs or [Path("runs")], port=port)
+
+
+@command
+def report(
+    run: RunDir,
+    out: Annotated[
+        Path | None, typer.Option(help="An .html or .md file.  [default: RUN/report.html]", show_default=False)
+    ] = None,
+) -> None:
+    """Write one page about a run: what ran, findings in plain words, curves, samples over time, how to repeat it."""
+    from ganflow.report import report as write
+
+    print(write(run, out, command=program()))
 
 
 def _images(count: int) -> str:

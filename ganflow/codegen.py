@@ -15,8 +15,8 @@ from itertools import islice
 
 from ganflow import expr as E
 from ganflow.graph import Evaluate, StepGraph, Unroll, in_order
-from ganflow.printing import Printer, Source, gradient_tag, literal, variable_names
-from ganflow.writing import Writer, title
+from ganflow.printing import Printer, Source, gradient_tag, literal, title, variable_names
+from ganflow.writing import Writer
 
 __all__ = [
     "Printer", "Source", "generate", "generate_active", "generate_values", "gradient_tag", "literal", "source_text",

@@ -26,6 +26,7 @@ from ganflow.experiment import Diagnostic, Experiment
 from ganflow.graph import StepGraph, ancestors
 from ganflow.meta import Flops
 from ganflow.printing import BEFORE_BACKWARD
+from ganflow.quantities import count_text
 from ganflow.running import compile_step
 from ganflow.scheduler import plan
 from ganflow.spending import Ledger, Spent, tensors
@@ -253,5 +254,5 @@ def cost_footer(graph: StepGraph, cost: Cost) -> str:
         lines.append(f"per iteration {most}{flops_text(cost.total)} (forward and backward): {each}")
         lines.append(f"hand-written without freezing: {flops_text(cost.textbook)}; this plan saves {saved:.1%}")
     if cost.parameters:
-        lines.append("parameters: " + " · ".join(f"{n} {p / 1e6:.2f} M" for n, p in cost.parameters.items()))
+        lines.append("parameters: " + " · ".join(f"{n} {count_text(p)}" for n, p in cost.parameters.items()))
     return "\n".join(lines)

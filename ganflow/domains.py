@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 
 from ganflow.experiment import Diagnostic, Experiment
 from ganflow.graph import StepGraph
-from ganflow.nodes import Node, in_order
+from ganflow.nodes import Node, in_order, tensor_inputs
 
 COMPARING = ("l1", "mse")
 KEEPING = ("flip", "clamp", "resize", "abs", "+", "-", "*", "/", "neg")
@@ -61,7 +61,7 @@ def domain(nodes: Mapping[str, Node], name: str, experiment: Experiment, made: M
         elif node.kind == "call":
             found.add("" if node.path else made.get(node.target, ""))
         elif _keeps(nodes, node):
-            inner = [i for i in node.inputs if not nodes[i].host]
+            inner = tensor_inputs(nodes, node)
             inner = inner if node.kind == "op" and not node.stateful else list(node.inputs[:1])
             stack += [i for i in inner if i not in seen]
             seen.update(inner)
@@ -104,7 +104,7 @@ def shown_parts(nodes: Mapping[str, Node], node: Node) -> list[str]:
     for i in node.inputs:
         n = nodes[i]
         joined = n.kind == "op" and n.target == "cat"
-        parts += n.inputs[: len(n.inputs) - len(n.keywords)] if joined else [i]
+        parts += n.positional if joined else [i]
     return parts
 
 

@@ -14,14 +14,13 @@ from __future__ import annotations
 import io
 import itertools
 import os
-import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
+from ganflow import protos
+from ganflow.pictures.graphdef import Operation
 
 
 class Records:
@@ -83,27 +82,21 @@ class EventFile:
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """One record with all of ``values``."""
-        self._summary(step, [{"tag": tag, "simple_value": value} for tag, value in values.items()])
+        self.write(step, [protos.scalar(tag, value) for tag, value in values.items()])
 
-    def text(self, tag: str, text: str, *, step: int = 0) -> None:
-        """``text`` letter by letter, in a markdown code block."""
-        from tensorboard.compat.proto import summary_pb2, tensor_pb2, types_pb2
-
-        plugin = summary_pb2.SummaryMetadata.PluginData(plugin_name="text")
-        kind = summary_pb2.SummaryMetadata(plugin_data=plugin, data_class=summary_pb2.DATA_CLASS_TENSOR)
-        tensor = tensor_pb2.TensorProto(dtype=types_pb2.DT_STRING, string_val=[code_block(text).encode()])
-        self._summary(step, [{"tag": tag, "metadata": kind, "tensor": tensor}])
-
-    def image(self, step: int, tag: str, pixels: np.ndarray) -> None:
-        """A picture, uint8 H x W x C with C 1, 3 or 4."""
-        from PIL import Image
+    def write(self, step: int, values: Sequence[protos.Value]) -> None:
+        """One record with all of ``values``, as :mod:`ganflow.protos` makes them."""
+        from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
 
-        height, width, channels = pixels.shape
-        png = io.BytesIO()
-        Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(png, format="PNG")
-        image = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=png.getvalue())
-        self._summary(step, [{"tag": tag, "image": image}])
+        summary = Summary(value=[Summary.Value(**value) for value in values])
+        self._write(Event(wall_time=time.time(), step=step, summary=summary))
+
+    def graph(self, operations: Iterable[Operation]) -> None:
+        """What the Graphs tab shows; there is one in a run."""
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        self._write(Event(wall_time=time.time(), graph_def=protos.graph_bytes(operations)))
 
     def flush(self) -> None:
         self.records.flush()
@@ -111,26 +104,12 @@ class EventFile:
     def close(self) -> None:
         self.records.close()
 
-    def _summary(self, step: int, values: list[dict[str, Any]]) -> None:
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.proto.summary_pb2 import Summary
-
-        summary = Summary(value=[Summary.Value(**value) for value in values])
-        self._write(Event(wall_time=time.time(), step=step, summary=summary))
-
     def _write(self, event: Any) -> None:
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         framed = io.BytesIO()
         RecordWriter(framed).write(event.SerializeToString())
         self.records.append(framed.getvalue())
-
-
-def code_block(text: str) -> str:
-    """``text`` in a markdown fence that is longer than any in it."""
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}\n{text.rstrip()}\n{fence}\n"
 
 
 def _new_file(folder: Path) -> Path:

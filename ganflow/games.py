@@ -3,7 +3,7 @@
     pulls(nodes, loss, experiment)
     # [Pull(judge='D', call='pred_fake', kind='target', value=0, sign=1), ...]: this loss wants D(fake) to be 0
 
-    for finding in check_games(graph, experiment, modes):
+    for finding in check_games(graph, experiment, modes, wanted):      # update -> its pulls
         print(finding)      # warning[same-target], warning[opposed]
 
 A game needs two sides. Where the discriminator's update and the generator's want the same of one prediction there is
@@ -15,13 +15,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from ganflow.domains import COMPARING
 from ganflow.experiment import Diagnostic, Experiment
 from ganflow.graph import StepGraph, UpdatePlan
 from ganflow.habits import Structure, interval
 from ganflow.modes import Modes
-from ganflow.nodes import Node, ancestors, constant, in_order
+from ganflow.nodes import Node, ancestors, called_networks, constant, in_order
 
-TARGETED = ("gan", "bce", "bcel", "mse", "l1")
+ADVERSARIAL = ("gan", "adv_d", "adv_g")
+CALLING = ("gan", "bce", "bcel")  # real or generated
+TARGETED = (*CALLING, *COMPARING)
 LINEAR = ("mean", "sum", "flat")
 MONOTONE = ("clamp", "softplus", "relu", "exp", "log", "sigmoid", "sqrt", "tanh", "logsumexp")
 
@@ -106,7 +109,7 @@ def _ways(
         for i in node.inputs if len(factors) == 1 else ():
             if i not in factors:
                 yield replace(way, node=i, sign=way.sign * _sign(nodes, factors[0]))
-    elif way.kind in ("linear", "slope") and node.target in (*TARGETED, "adv_d", "adv_g"):
+    elif way.kind in ("linear", "slope") and node.target in (*TARGETED, *ADVERSARIAL):
         yield from _adversarial(nodes, experiment, node, way.sign)
     elif node.target in LINEAR or node.target in MONOTONE:
         bent = way.kind == "linear" and node.target in MONOTONE
@@ -131,10 +134,9 @@ def _sign(nodes: Mapping[str, Node], factor: str) -> int:
 
 def argument(node: Node, position: int, name: str) -> str | None:
     """The node of an argument, given by position or by keyword."""
-    positional = len(node.inputs) - len(node.keywords)
     if name in node.keywords:
-        return node.inputs[positional + node.keywords.index(name)]
-    return node.inputs[position] if position < positional else None
+        return node.inputs[len(node.positional) + node.keywords.index(name)]
+    return node.positional[position] if position < len(node.positional) else None
 
 
 def mode_of(nodes: Mapping[str, Node], experiment: Experiment, node: Node) -> object:
@@ -157,7 +159,7 @@ def _adversarial(nodes: Mapping[str, Node], experiment: Experiment, node: Node, 
         if not isinstance(target, (bool, int, float)):
             return
         wanted = [(argument(node, 0, "pred"), "side" if node.target == "gan" else "target", float(target))]
-    linear = node.target in ("gan", "adv_d", "adv_g") and mode_of(nodes, experiment, node) == "wgan"
+    linear = node.target in ADVERSARIAL and mode_of(nodes, experiment, node) == "wgan"
     for pred, kind, value in wanted:
         if pred is not None and linear:
             yield _Way(pred, -sign if value else sign, "linear", by=node.id, outer=sign)
@@ -178,13 +180,19 @@ class _Side:
     networks: frozenset[str]  # of the update: pairs of sides are many
 
 
-def check_games(graph: StepGraph, experiment: Experiment, modes: Mapping[str, Modes]) -> Iterator[Diagnostic]:
-    """Two updates that want the same of one prediction, or opposite things of one network."""
+def check_games(
+    graph: StepGraph, experiment: Experiment, modes: Mapping[str, Modes], wanted: Mapping[str, list[Pull]]
+) -> Iterator[Diagnostic]:
+    """Two updates that want the same of one prediction, or opposite things of one network.
+
+    Args:
+        wanted: update -> the pulls of its loss.
+    """
     structure = Structure({n: plain(graph.nodes, v) for n, v in graph.nodes.items()})
     networks = {u.name: frozenset(u.networks) for u in graph.updates}
     found: dict[tuple[str, int, str, float, int], _Side] = {}
     for u in graph.updates:
-        for p in (p for p in pulls(graph.nodes, u.loss, experiment) if p.call in modes[u.name].carrying):
+        for p in (p for p in wanted[u.name] if p.call in modes[u.name].carrying):
             judged = structure(p.call)
             found.setdefault((u.name, judged, p.kind, p.value, p.sign), _Side(u, p, judged, networks[u.name]))
     sides = list(found.values())
@@ -198,7 +206,7 @@ def check_games(graph: StepGraph, experiment: Experiment, modes: Mapping[str, Mo
             if wrong is not None and pair not in reported and pair[::-1] not in reported:
                 reported.add(pair)
                 yield wrong
-    yield from slow_critics(graph, experiment)
+    yield from _slow_critics(graph, experiment, wanted)
 
 
 def plain(nodes: Mapping[str, Node], node: Node) -> Node:
@@ -216,7 +224,7 @@ def _no_game(graph: StepGraph, sides: list[_Side], d: _Side, g: _Side) -> Diagno
     judge = d.pull.judge
     if judge not in d.update.moves or d.networks & g.networks:
         return None
-    made_by = _upstream(graph.nodes, graph.nodes[g.pull.call].inputs)
+    made_by = called_networks(graph.nodes, graph.nodes[g.pull.call].inputs)
     mine = [s.pull for s in sides if s.update is g.update and s.judged == g.judged]
     if not set(g.update.networks) & made_by or not all(p.same(d.pull) for p in mine):
         return None
@@ -245,10 +253,10 @@ def _plays(sides: list[_Side], update: UpdatePlan, judge: str) -> bool:
 
 def _one_sided(graph: StepGraph, update: UpdatePlan, sides: list[_Side]) -> Iterator[Diagnostic]:
     """A judge that is to call everything it is shown the same, generated or not, learns a constant."""
-    trained = {n for u in graph.updates for n in u.networks}
+    trained = graph.trained
     for judge in update.networks:
         mine = [s.pull for s in sides if s.pull.judge == judge and s.pull.kind in ("side", "target", "linear")]
-        makers = [_upstream(graph.nodes, graph.nodes[p.call].inputs) & trained - {judge} for p in mine]
+        makers = [called_networks(graph.nodes, graph.nodes[p.call].inputs) & trained - {judge} for p in mine]
         outside = [m for m in makers if m - set(update.networks)]
         if len(mine) > 1 and outside and not all(makers) and all(p.same(mine[0]) for p in mine):
             node = graph.nodes[mine[-1].by]
@@ -260,9 +268,8 @@ def _one_sided(graph: StepGraph, update: UpdatePlan, sides: list[_Side]) -> Iter
             )  # fmt: skip
 
 
-def slow_critics(graph: StepGraph, experiment: Experiment) -> Iterator[Diagnostic]:
+def _slow_critics(graph: StepGraph, experiment: Experiment, wanted: Mapping[str, list[Pull]]) -> Iterator[Diagnostic]:
     """A Wasserstein critic is trained to (near) its optimum between the generator's steps, not the other way round."""
-    wanted = {u.name: pulls(graph.nodes, u.loss, experiment) for u in graph.updates}
     players_of: dict[str, list[UpdatePlan]] = {}
     for u in graph.updates:
         for judge in {p.judge for p in wanted[u.name]} - set(u.networks):
@@ -290,7 +297,7 @@ def _undone(graph: StepGraph, a: _Side, b: _Side) -> Diagnostic | None:
     both = a.networks & b.networks
     if not both or not a.pull.opposite(b.pull):
         return None
-    above = _upstream(graph.nodes, [a.pull.call])
+    above = called_networks(graph.nodes, [a.pull.call])
     reached = [n for n in a.update.networks if n in both & above]
     if not reached:
         return None
@@ -301,11 +308,6 @@ def _undone(graph: StepGraph, a: _Side, b: _Side) -> Diagnostic | None:
         f"`{graph.nodes[b.pull.call].text}` opposite ways: `{other.text}` ({other.location}) and `{node.text}`",
         node.location, "let one of them train it; the gradient still passes through it to what the other trains",
     )  # fmt: skip
-
-
-def _upstream(nodes: Mapping[str, Node], roots: object) -> set[str]:
-    above = ancestors(nodes, roots)  # type: ignore[arg-type]
-    return {n for i in above for n in nodes[i].networks if not nodes[i].frozen}
 
 
 def unbounded_critics(graph: StepGraph, experiment: Experiment) -> dict[str, tuple[str, Node]]:
@@ -324,7 +326,7 @@ def _bounded(graph: StepGraph, experiment: Experiment, judge: str) -> bool:
     """Clamped, or an update that trains it takes a gradient of it, hands it to an op that may, or keeps it small."""
     losses = [u.loss for u in graph.updates if judge in u.moves]
     read = [graph.nodes[n] for n in ancestors(graph.nodes, losses)]
-    small = ("square", "abs", "**", "norm", "mse", "l1")
+    small = ("square", "abs", "**", "norm", *COMPARING)
     penalties = [n for n in read if n.kind == "grad" or (n.kind == "op" and (judge in n.networks or n.target in small))]
     return experiment.networks[judge].clamp is not None or any(
         judge in graph.nodes[i].networks for p in penalties for i in ancestors(graph.nodes, [p.id])

@@ -347,6 +347,11 @@ class StepGraph:
         return source_text(self)
 
     @property
+    def trained(self) -> set[str]:
+        """Networks of which an update trains something."""
+        return {n for u in self.updates for n in u.networks}
+
+    @property
     def updates(self) -> tuple[UpdatePlan, ...]:
         """Every update that can run, whatever the conditions, with what the plan says of it."""
         planned = {u.name: u for phase in self.walk() for u in phase.updates}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
 
+from ganflow.domains import COMPARING
 from ganflow.experiment import Diagnostic, Experiment
 from ganflow.graph import StepGraph, UpdatePlan
 from ganflow.modes import Modes
@@ -176,10 +177,10 @@ def _same_argument(nodes: Mapping[str, Node], modes: Modes) -> Iterator[Diagnost
         first, second = node.inputs[:2]
         if nodes[first].host or node.target not in BETWEEN:
             continue
-        if first == second or (node.target in ("l1", "mse") and bare(first) == bare(second)):
+        if first == second or (node.target in COMPARING and bare(first) == bare(second)):
             yield Diagnostic(
                 "warning", "same-argument",
-                f"`{node.text}` takes `{nodes[first].name or nodes[first].text}` twice, so it is "
+                f"`{node.text}` takes `{nodes[first].label}` twice, so it is "
                 f"{BETWEEN[node.target]}", node.location,
                 "one of the two is meant to be another value",
             )  # fmt: skip

@@ -1,6 +1,6 @@
 """What an objective asks of a discriminator, or of what plays against it, that it cannot give.
 
-    for finding in check_judges(graph, experiment, modes):
+    for finding in check_judges(graph, experiment, modes, wanted):      # update -> its pulls
         print(finding)      # warning[same-target], warning[maximized], warning[hinge-generator], warning[other-label]
 
 Read off the pulls of ``games.py``. A judge that never sees anything real learns a constant; one that maximizes its own
@@ -13,24 +13,24 @@ from collections.abc import Iterator, Mapping
 
 from ganflow.domains import shown_parts
 from ganflow.experiment import Diagnostic, Experiment
-from ganflow.games import Pull, argument, mode_of, plain, pulls
+from ganflow.games import CALLING, Pull, argument, mode_of, plain
 from ganflow.graph import StepGraph, UpdatePlan
 from ganflow.habits import Structure
 from ganflow.modes import Modes
-from ganflow.nodes import Node, ancestors
-
-CALLING = ("gan", "bce", "bcel")
+from ganflow.nodes import Node, ancestors, called_networks, tensor_inputs
 
 
-def check_judges(graph: StepGraph, experiment: Experiment, modes: Mapping[str, Modes]) -> Iterator[Diagnostic]:
-    """Every finding."""
-    wanted = {u.name: pulls(graph.nodes, u.loss, experiment) for u in graph.updates}
+def check_judges(
+    graph: StepGraph, experiment: Experiment, modes: Mapping[str, Modes], wanted: Mapping[str, list[Pull]]
+) -> Iterator[Diagnostic]:
+    """Every finding; ``wanted``: update -> the pulls of its loss."""
+    structure = Structure({n: plain(graph.nodes, v) for n, v in graph.nodes.items()})
     for judge in dict.fromkeys(n for u in graph.updates for n in u.networks):
         yield from _never_real(graph, judge, wanted, modes)
         yield from _other_labels(graph, experiment, judge, modes)
     for update in graph.updates:
         yield from _maximized(graph, update, wanted[update.name])
-        yield from _flat_hinge(graph, experiment, update, modes[update.name], wanted)
+        yield from _flat_hinge(graph, experiment, update, modes[update.name], wanted, structure)
 
 
 def _calling(nodes: Mapping[str, Node], pull: Pull) -> bool:
@@ -49,8 +49,8 @@ def _never_real(
     if not mine or calls - {p.call for p in mine} or not all(_calling(nodes, p) and p.same(mine[0]) for p in mine):
         return
     rivals = [p for u in graph.updates if u not in own for p in wanted[u.name] if p.judge == judge]
-    others = {n for u in graph.updates for n in u.networks} - {judge}
-    generated = all(others & _networks(nodes, nodes[p.call].inputs) for p in mine)
+    others = graph.trained - {judge}
+    generated = all(others & called_networks(nodes, nodes[p.call].inputs) for p in mine)
     if generated and any(p.opposite(mine[0]) for p in rivals):
         text = nodes[mine[0].by].text
         yield Diagnostic(
@@ -81,21 +81,21 @@ def _other_labels(
 ) -> Iterator[Diagnostic]:
     """``D(G(z, c), y)``: a sample that was made for one label is judged beside another."""
     nodes, seen = graph.nodes, set[str]()
-    trained = {n for u in graph.updates for n in u.networks} - {judge}
+    trained = graph.trained - {judge}
     for name in (n for u in graph.updates for n in modes[u.name].slice if n in modes[u.name].carrying):
         node = nodes[name]
         if node.kind != "call" or node.target != judge or node.text in seen:
             continue
         parts = shown_parts(nodes, node)
-        made = {p: _labels(nodes, experiment, p) for p in parts if trained & _networks(nodes, (p,))}
+        made = {p: _labels(nodes, experiment, p) for p in parts if trained & called_networks(nodes, (p,))}
         given = {p: _labels(nodes, experiment, p) for p in parts if p not in made}
         for sample, label in ((s, c) for s in made for c in given if made[s] and given[c] and not made[s] & given[c]):
             seen.add(node.text)
             used, other = (nodes[min(found)] for found in (made[sample], given[label]))
             yield Diagnostic(
                 "warning", "other-label",
-                f"`{node.text}` judges `{nodes[sample].name or nodes[sample].text}`, which is made with "
-                f"`{used.name or used.text}`, beside `{other.name or other.text}`", node.location,
+                f"`{node.text}` judges `{nodes[sample].label}`, which is made with "
+                f"`{used.label}`, beside `{other.label}`", node.location,
                 f"{judge} learns that no generated sample fits its label; give both the same",
             )  # fmt: skip
 
@@ -111,24 +111,28 @@ def _labels(nodes: Mapping[str, Node], experiment: Experiment, name: str) -> set
 
 
 def _flat_hinge(
-    graph: StepGraph, experiment: Experiment, update: UpdatePlan, modes: Modes, wanted: Mapping[str, list[Pull]]
+    graph: StepGraph,
+    experiment: Experiment,
+    update: UpdatePlan,
+    modes: Modes,
+    wanted: Mapping[str, list[Pull]],
+    structure: Structure,
 ) -> Iterator[Diagnostic]:
     """A hinge is the discriminator's: beyond the margin it is flat, and what it judges gets no gradient."""
     nodes = graph.nodes
-    trained = {n for u in graph.updates for n in u.networks}
+    trained = graph.trained
     for node in (nodes[n] for n in modes.slice if n in modes.carrying and nodes[n].kind == "op"):
         hinge = node.target == "gan" and mode_of(nodes, experiment, node) == "hinge"
         given = argument(node, 0, "pred") if hinge else node.inputs[0] if node.target == "relu" else None
         call = _called(nodes, given) if given is not None else None
         if call is None or call.target in update.moves or call.target not in trained:
             continue
-        structure = Structure({n: plain(nodes, v) for n, v in nodes.items()})
         theirs = [p for u in graph.updates if call.target in u.networks for p in wanted[u.name]
                   if structure(p.call) == structure(call.id)]  # fmt: skip
         mine = [p for p in wanted[update.name] if p.call == call.id]
         if not theirs or not mine or any(p.same(q) for p in theirs for q in mine):
             continue  # an activation of features; or no game at all, which is said
-        if set(update.networks) & _networks(nodes, call.inputs):
+        if set(update.networks) & called_networks(nodes, call.inputs):
             yield Diagnostic(
                 "warning", "hinge-generator",
                 f"`{node.text}` gives {', '.join(update.networks)} no gradient where {call.target} is beyond the "
@@ -141,13 +145,9 @@ def _called(nodes: Mapping[str, Node], name: str) -> Node | None:
     """The one call that a value is, but for a sign, a number that is added, and an index."""
     node = nodes[name]
     while node.kind != "call":
-        inner = [i for i in node.inputs if not nodes[i].host]
-        plain = node.kind == "index" or (node.kind == "op" and node.target in ("+", "-", "neg", "flat"))
-        if not plain or len(inner) != 1:
+        inner = tensor_inputs(nodes, node)
+        keeps = node.kind == "index" or (node.kind == "op" and node.target in ("+", "-", "neg", "flat"))
+        if not keeps or len(inner) != 1:
             return None
         node = nodes[inner[0]]
     return node
-
-
-def _networks(nodes: Mapping[str, Node], roots: tuple[str, ...]) -> set[str]:
-    return {n for i in ancestors(nodes, roots) for n in nodes[i].networks if not nodes[i].frozen}

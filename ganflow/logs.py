@@ -19,7 +19,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -27,13 +27,18 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ganflow import protos
+from ganflow.board_layout import Section
 from ganflow.data.sink import whole_or_nothing
 from ganflow.errors import GanflowError
 from ganflow.events import EventFile, Records
 from ganflow.files import cannot_write
+from ganflow.pictures.graphdef import Operation
 
 if TYPE_CHECKING:
     import numpy as np
+
+Layout = Callable[[Sequence[str]], Sequence[Section]]
 
 
 class Averages:
@@ -107,14 +112,18 @@ class Logs:
     Args:
         run_dir: an existing directory; event files, ``metrics.jsonl`` and ``metrics.csv`` lie in it.
         tensorboard: whether to write event files.
+        layout: from the tags of all scalars so far to the charts of TensorBoard's Custom Scalars tab; asked whenever
+            there is a tag that was not there before.
 
     Raises:
         GanflowError: status 1, from every method that writes: the disk is full or the directory cannot be
             written to. What was written before is whole and can be read.
     """
 
-    def __init__(self, run_dir: str | os.PathLike[str], *, tensorboard: bool = True) -> None:
-        self.run_dir, self._last = Path(run_dir), "nothing was written yet"
+    def __init__(
+        self, run_dir: str | os.PathLike[str], *, tensorboard: bool = True, layout: Layout | None = None
+    ) -> None:
+        self.run_dir, self._last, self._layout = Path(run_dir), "nothing was written yet", layout
         with self._errors():
             self._lines = Records(self.run_dir / "metrics.jsonl")
             self._table = Table(self.run_dir / "metrics.csv")
@@ -126,23 +135,52 @@ class Logs:
         In the lines they are ``NaN`` and ``Infinity``, as Python's json writes and reads them.
         """
         with self._errors():
+            known = len(self._table.columns)
             self._lines.append((json.dumps({"step": step, **values}) + "\n").encode())
             self._table.append({"step": step, **values})
             if self._events:
                 self._events.scalars(step, values)
+                if self._layout is not None and len(self._table.columns) > known:
+                    tags = [name for name in self._table.columns if name != "step"]
+                    self._events.write(step, [protos.layout(self._layout(tags))])
         self._last = f"the last whole record is step {step}"
 
-    def text(self, tag: str, text: str) -> None:
+    def text(self, tag: str, text: str, *, step: int = 0) -> None:
         """``logs.text("plan", str(graph))``: shown letter by letter under TensorBoard's Text."""
-        if self._events:
-            with self._errors():
-                self._events.text(tag, text)
+        self._write(step, lambda: [protos.text(tag, text)])
 
     def images(self, step: int, tag: str, pixels: np.ndarray) -> None:
         """``logs.images(100, "images/val", numpy.asarray(grid))``: uint8 H x W x C with C 1, 3 or 4."""
+        self._write(step, lambda: [protos.image(tag, pixels)])
+
+    def histograms(self, step: int, found: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
+        """``logs.histograms(100, {"weights/G/conv": (counts, edges)})``: as ``numpy.histogram`` gives them."""
+        self._write(step, lambda: [protos.histogram(tag, counts, edges) for tag, (counts, edges) in found.items()])
+
+    def graph(self, operations: Sequence[Operation]) -> None:
+        """``logs.graph(operations_of(graph))``: TensorBoard's Graphs; once in a run."""
         if self._events:
             with self._errors():
-                self._events.image(step, tag, pixels)
+                self._events.graph(operations)
+
+    def begins(self, parameters: protos.Parameters, *, metrics: Sequence[str], first: Sequence[str] = ()) -> None:
+        """A row of TensorBoard's HParams: ``logs.begins({"lambda_A": 100.0}, metrics=["metric/psnr"])``.
+
+        Args:
+            metrics: tags of scalars; their last values stand in the row.
+            first: parameters that stand to the left of the others.
+        """
+        self._write(0, lambda: protos.hparams(parameters, metrics, first))
+
+    def ends(self, how: protos.Ended) -> None:
+        """What the row says of how the run ended."""
+        self._write(0, lambda: [protos.hparams_end(how)])
+
+    def _write(self, step: int, values: Callable[[], list[protos.Value]]) -> None:
+        """For TensorBoard alone."""
+        if self._events:
+            with self._errors():
+                self._events.write(step, values())
 
     def flush(self) -> None:
         """Bring all of it to the disk; a killed process loses nothing without this, a power cut might."""

@@ -59,7 +59,7 @@ class Modes:
     def call_mode(self, node: Node) -> Mode:
         """Of a network call, or of an op that is handed networks."""
         if node.id in self.carrying:
-            return "train" if _trains(node, self.trained) else "through"
+            return "train" if trains(node, self.trained) else "through"
         return "cone" if node.id in self.cone else "no-grad"
 
 
@@ -104,7 +104,7 @@ def passes_gradient(node: Node, position: int) -> bool:
     return not (node.kind == "op" and node.target in NOT_DIFFERENTIABLE)
 
 
-def _trains(node: Node, trained: Set[str]) -> bool:
+def trains(node: Node, trained: Set[str]) -> bool:
     return not node.frozen and any(n in trained for n in node.networks)
 
 
@@ -113,7 +113,7 @@ def _needs(nodes: Mapping[str, Node], order: Iterable[str], trained: Set[str]) -
     for name in order:
         node = nodes[name]
         from_inputs = any(i in needs and passes_gradient(node, p) for p, i in enumerate(node.inputs))
-        own = node.kind in ("call", "parameter", "op", "network", "unroll") and _trains(node, trained)
+        own = node.kind in ("call", "parameter", "op", "network", "unroll") and trains(node, trained)
         if (own and not node.stateful) or from_inputs:
             needs.add(name)
     return frozenset(needs)

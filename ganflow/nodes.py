@@ -87,6 +87,16 @@ class Node:
     text: str = ""
     location: Location = field(default=Location("<string>", 1), compare=False)
 
+    @property
+    def label(self) -> str:
+        """What a message calls it."""
+        return self.name or self.text
+
+    @property
+    def positional(self) -> tuple[str, ...]:
+        """The inputs that are not named in ``keywords``."""
+        return self.inputs[: len(self.inputs) - len(self.keywords)]
+
     @cached_property
     def is_statement(self) -> bool:
         """It gets a line of its own: it has a name, an effect, or is worth keeping."""
@@ -173,9 +183,19 @@ def read_networks(nodes: Mapping[str, Node], node: str) -> tuple[str, ...]:
     """Networks whose weights the statement ``node`` reads itself: its calls, and parameters in its text."""
     found = dict.fromkeys(nodes[node].networks)
     for edge in edges(nodes, node):
-        if nodes[edge.source].kind in ("parameter", "network"):
+        if nodes[edge.source].kind in WEIGHTS:
             found.update(dict.fromkeys(nodes[edge.source].networks))
     return tuple(found)
+
+
+def called_networks(nodes: Mapping[str, Node], roots: Iterable[str]) -> set[str]:
+    """Networks whose weights the roots are made with, those of frozen calls left out."""
+    return {n for i in ancestors(nodes, roots) for n in nodes[i].networks if not nodes[i].frozen}
+
+
+def tensor_inputs(nodes: Mapping[str, Node], node: Node) -> list[str]:
+    """The inputs that are no host numbers."""
+    return [i for i in node.inputs if not nodes[i].host]
 
 
 def in_order(nodes: Mapping[str, Node], roots: Iterable[str]) -> list[str]:

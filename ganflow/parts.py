@@ -29,8 +29,7 @@ def in_parts(
     if size < count:
         raise GanflowError(f"a batch of {size} cannot be split into {count} parts", code="microbatches",
                            hint="lower Update.microbatches, or drop the last, smaller batch of an epoch")  # fmt: skip
-    sizes = [len(t) for t in torch.empty(size, 0).tensor_split(count)]
-    shares = [s / size for s in sizes]
+    sizes, shares = shares_of(size, count)
     split = {k: _split(v, sizes, size) for k, v in values.items()}
     draws = _Draws(random, sizes)
     found = []
@@ -41,6 +40,12 @@ def in_parts(
         with random.in_part(k):
             found.append(part(own, draws.draw, share, *(v[k] for v in split.values())))
     return tuple(_merged(results, shares) for results in zip(*found, strict=True))
+
+
+def shares_of(size: int, count: int) -> tuple[list[int], list[float]]:
+    """Samples in each of ``count`` parts of a batch, and their shares of it."""
+    sizes = [len(t) for t in torch.empty(size, 0).tensor_split(count)]
+    return sizes, [s / size for s in sizes]
 
 
 def _split(value: Any, sizes: Sequence[int], size: int) -> list[Any]:

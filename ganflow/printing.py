@@ -18,6 +18,7 @@ from ganflow.names import HELPERS
 
 # What `observe` is told right before the backward pass of an update, in place of a node: no name has a space.
 BEFORE_BACKWARD = "before backward"
+AFTER_BACKWARD = "backward"  # and right after it, with None for the value
 
 
 @dataclass(frozen=True)
@@ -199,11 +200,16 @@ def _dotted(found: E.Expr, path: str) -> E.Expr:
 # -- names in generated code and logs ------------------------------------------------------------------------
 
 
-def gradient_tag(update: UpdatePlan, network: str) -> str:
+def gradient_tag(update: UpdatePlan, network: str, *, kind: str = "grad_norm") -> str:
     """``grad_norm/G``, or ``grad_norm/D.r1/D`` where the update's name does not say it."""
     if update.name == network and len(update.networks) == 1:
-        return f"grad_norm/{network}"
-    return f"grad_norm/{update.name.replace('/', '.')}/{network}"
+        return f"{kind}/{network}"
+    return f"{kind}/{update.name.replace('/', '.')}/{network}"
+
+
+def title(graph: StepGraph) -> str:
+    """The experiment's name, which is a file's, as part of a docstring."""
+    return re.sub(r"[^\w .,()+-]", "_", graph.name)
 
 
 def runs_text(phase: Phase) -> str:

@@ -31,7 +31,7 @@ def check_ranges(graph: StepGraph, traits: Mapping[str, Trait], lows: Mapping[st
     nodes, said = graph.nodes, set[tuple[str, str]]()
     order = [nodes[n] for n in in_order(nodes, [u.loss for u in graph.updates])]
     made = of_texts(nodes, traits, [n.id for n in order])
-    judges = {n for u in graph.updates for n in u.networks}
+    judges = graph.trained
     beside: dict[tuple[str, int], list[tuple[str, Node]]] = {}
     for node in order:
         if node.kind == "call" and node.target in judges:
@@ -52,7 +52,7 @@ def check_ranges(graph: StepGraph, traits: Mapping[str, Trait], lows: Mapping[st
 
 
 def _finding(made: Node, field: Node, reader: Node, ending: str, low: float) -> Diagnostic:
-    name = made.name or made.text
+    name = made.label
     span = "from -1 to 1" if ending == "tanh" else "from 0 to 1"
     start = "at 0 or above" if low >= 0 else f"at {low:.3g}"
     return Diagnostic(

@@ -19,12 +19,14 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
 
 from ganflow.errors import GanflowError
 from ganflow.files import cannot_write, write_whole
+from ganflow.version import __version__
 
 CONFIG, PLAN, SOURCE, ENVIRONMENT = "config.gin", "plan.txt", "step.py", "environment.json"
 FILES = (CONFIG, PLAN, SOURCE, ENVIRONMENT)
@@ -118,6 +120,12 @@ def in_use(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
 
 
+def is_in_use(path: str | os.PathLike[str]) -> bool:
+    """Whether a process is still writing this run, as far as this system can tell."""
+    with open(Path(path) / ENVIRONMENT, "rb") as file:
+        return not _try_lock(file)
+
+
 def _try_lock(file: IO[bytes]) -> bool:
     """Whether nobody else holds it, as far as this system can tell."""
     try:
@@ -159,7 +167,8 @@ def environment(*, device: str = "cpu", imports: Sequence[str] = ()) -> dict[str
     import torch
 
     found: dict[str, Any] = {
-        "ganflow": _version("ganflow"),
+        "ganflow": _version("ganflow") or __version__,
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "packages": {name: _version(name) for name in PACKAGES},
@@ -228,9 +237,7 @@ def _check_run(path: Path) -> None:
             hint="choose another name with --name, or delete it yourself",
             code="run-exists",
         )
-    with open(path / ENVIRONMENT, "rb") as file:
-        free = _try_lock(file)
-    if not free:
+    if is_in_use(path):
         raise GanflowError(f"{path} is still running, so --overwrite deletes nothing there", code="run-exists",
                            hint="choose another name with --name, or end that run first")  # fmt: skip
 

@@ -73,7 +73,7 @@ def explain(error: Exception, graph: StepGraph, source: Source, filename: str) -
     if isinstance(error, AttributeError) and any(f"'{name}'" in str(error) for name in ("detach", "backward")):
         value = local.get(source.variables.get(node.id, ""), local.get(f"loss_{node.owner.split('.')[0]}"))
         return GanflowError(
-            f"`{node.name or node.text}` is {value!r}, which is no tensor", location=node.location, code="step",
+            f"`{node.label}` is {value!r}, which is no tensor", location=node.location, code="step",
             hint="a term of a loss is a tensor; an update that has nothing to minimize now is skipped by its `when`",
         )  # fmt: skip
     shapes = []

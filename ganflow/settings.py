@@ -28,13 +28,16 @@ class Settings:
         log_every: between two rows of losses and gradient norms.
         sample_every, eval_every, checkpoint_every: between two grids, two evaluations, two copies of the weights.
         watch_every: between two iterations that are looked at closely: gradients term by term, histograms, health.
+        cut_norms: whether rows of gradient norms have those of single terms, where these can be told apart.
         show: what a grid shows, column by column; empty: the images of the batch and of the networks.
         metrics: name -> expression, evaluated on the held-out split.
         eval_networks: network -> the one that stands in for it when values are shown or measured.
         samples: rows of a grid.
         workers: processes that read data ahead.
+        health: measure how the game goes (``docs/health.md``) in the iterations that are looked at.
         probe: measure before the first iteration which term gives which network a gradient, and refuse what the plan
             does not say.
+        histograms: of weights and gradients, for TensorBoard, in iterations that are looked at closely.
     """
 
     steps: int | None = None
@@ -47,12 +50,15 @@ class Settings:
     eval_every: int = 1000
     checkpoint_every: int = 1000
     watch_every: int = 500
+    cut_norms: bool = True
     show: tuple[Text, ...] = ()
     metrics: Mapping[str, Text] = field(default_factory=dict)
     eval_networks: Mapping[str, str] = field(default_factory=dict)
     samples: int = 8
     workers: int = 0
+    health: bool = True
     probe: bool = True
+    histograms: bool = True
 
 
 def settings_of(experiment: Experiment) -> Settings:
@@ -156,6 +162,7 @@ def _eval_networks(experiment: Experiment, name: str, value: object) -> dict[str
 _READERS: Mapping[str, Callable[[Experiment, str, object], Any]] = {
     "steps": _whole(1, none=True), "epochs": _whole(1, none=True), "batch_size": _whole(1), "seed": _whole(0),
     "device": _device, "log_every": _whole(0), "sample_every": _whole(0), "eval_every": _whole(0),
-    "checkpoint_every": _whole(0), "watch_every": _whole(0), "show": _show, "metrics": _metrics,
-    "eval_networks": _eval_networks, "samples": _whole(1), "workers": _whole(0), "probe": _flag,
+    "checkpoint_every": _whole(0), "watch_every": _whole(0), "cut_norms": _flag, "histograms": _flag, "health": _flag,
+    "show": _show, "metrics": _metrics, "eval_networks": _eval_networks, "samples": _whole(1), "workers": _whole(0),
+    "probe": _flag,
 }  # fmt: skip

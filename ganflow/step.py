@@ -7,7 +7,8 @@ step.networks["G"], step.optimizers["G"], step.counters.step
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
@@ -17,6 +18,8 @@ from torch import Tensor, nn
 from ganflow import assembly, build
 from ganflow.checks import raise_first_error
 from ganflow.codegen import Source, generate, generate_active
+from ganflow.cutnorms import CutNorms
+from ganflow.cuts import cuts
 from ganflow.draws import SeededRandom
 from ganflow.errors import GanflowError
 from ganflow.experiment import Experiment
@@ -35,6 +38,7 @@ __all__ = ["Counters", "Frozen", "Random", "TrainStep", "compile_function", "com
 
 
 Observer = Callable[[str, str, Any], None]
+BATCH = "the batch"  # what an observer is told in place of a phase when it gets the fields of a batch: no phase has it
 
 
 class Random(Protocol):
@@ -70,6 +74,7 @@ class TrainStep:
         device: where networks and batches live.
         seed: of the run; by default ``Trainer.seed``.
         graph: the plan of this experiment, where it is made already.
+        cut_norms: with gradient norms, log those of single terms where they can be told apart (``cuts.py``).
 
     Raises:
         GanflowError: from the checks, from building a network, or naming the definition in which a step failed.
@@ -86,6 +91,7 @@ class TrainStep:
         device: str | torch.device = "cpu",
         seed: int | None = None,
         graph: StepGraph | None = None,
+        cut_norms: bool = True,
     ) -> None:
         self.experiment = experiment
         self.graph: StepGraph = build_graph(experiment) if graph is None else graph
@@ -114,22 +120,30 @@ class TrainStep:
         self._run = compile_step(self.graph, self.source, space)
         self._variants: dict[tuple[tuple[bool, ...], bool], Callable[..., dict[str, Any]]] = {}
         self._observer: Observer | None = None
+        self._cuts = cuts(self.graph) if cut_norms else ()
         self._active = compile_function(self.graph, generate_active(self.graph), space, "active")
 
     def __call__(self, *, log_gradients: bool = False, observe: Observer | None = None) -> dict[str, Any]:
         """One iteration. Returns losses as 0-d tensors on the device and weights as numbers; nothing is synced.
 
         Args:
-            log_gradients: return gradient norms, too.
-            observe: is called as ``observe(phase, node, value)`` with every value as it is made, with its graph, and
-                right before and after each backward pass. The numbers of the iteration are the same with and without.
+            log_gradients: return gradient norms, too, and those of single terms at cuts (``cutnorms.py``).
+            observe: is called as ``observe(phase, node, value)`` with every value as it is made, with its graph, with
+                the fields of every batch (``phase`` is ``BATCH``), and right before and after each backward pass. The
+                numbers of the iteration are the same with and without.
         """
+        norms = CutNorms(self.graph, self._cuts) if log_gradients and self._cuts else None
+        # the norms come last: what an instrument differentiates on its own account is none of theirs
+        observers = [o for o in (observe, norms and norms.observe) if o is not None]
+        self._observer = _each(observers) if observers else None
         batch = self._next_batch(first=True)
         counters = self.counters
         size = counters.batch_size
-        self._observer = observe
-        run = self._variant(self._active(counters) if self.graph.active else {}, observed=observe is not None)
+        run = self._variant(self._active(counters) if self.graph.active else {}, observed=bool(observers))
         logs = run(batch, counters, log_gradients)
+        self._observer = None
+        if norms is not None:
+            logs.update(norms.logs)
         counters.step += 1
         counters.images += size
         counters.epoch_step += 1
@@ -182,6 +196,8 @@ class TrainStep:
         else:
             self.randomness.new_batch()
         self.counters.batch_size = next(iter(found.values())).shape[0] if found else 0
+        for name, value in found.items() if self._observer else ():
+            self._observe(BATCH, name, value)
         return found
 
     def _raw_batch(self) -> Mapping[str, Tensor]:
@@ -235,6 +251,16 @@ def namespace(step: TrainStep, graph: StepGraph | None = None) -> dict[str, Any]
     return space
 
 
+def _each(observers: Sequence[Observer]) -> Observer:
+    """Tells all of them, in order."""
+
+    def observe(phase: str, node: str, value: Any) -> None:
+        for observer in observers:
+            observer(phase, node, value)
+
+    return observers[0] if len(observers) == 1 else observe
+
+
 def constant(value: Any) -> Any:
     """The next value of a state: without history, and no view of a weight that moves on."""
     if isinstance(value, (tuple, list)):
@@ -243,10 +269,15 @@ def constant(value: Any) -> Any:
 
 
 def gradient_norm(step: TrainStep, update: str, network: str) -> Tensor:
-    """The 2-norm of an update's gradient in one network, before clipping's effect is gone."""
+    """The 2-norm of an update's gradient in one network, as it is when this is called."""
     own = {id(p) for p in step.networks[network].parameters()}
-    grads = [p.grad for p in step.parameters[update] if p.grad is not None and id(p) in own]
+    grads = [_dense(p.grad) for p in step.parameters[update] if p.grad is not None and id(p) in own]
     return nn.utils.get_total_norm(grads)
+
+
+def _dense(gradient: Tensor) -> Tensor:
+    """All of its numbers that are not zero by construction."""
+    return gradient.coalesce().values() if gradient.is_sparse else gradient
 
 
 def set_hyperparameters(step: TrainStep, key: str, counters: Counters) -> None:
@@ -278,11 +309,22 @@ def clip_gradients(
     parameters: list[nn.Parameter], *, nan_to_num: bool, value: float | None, norm: float | None
 ) -> None:
     """In this order: non-finite numbers replaced, values clipped, the norm over all clipped."""
+    for p in parameters:
+        if p.grad is not None and p.grad.is_sparse:
+            p.grad = p.grad.coalesce()  # its values are then what is changed in place
+    held = [p if p.grad is None or not p.grad.is_sparse else _Values(p.grad.values()) for p in parameters]
     if nan_to_num:
-        for p in parameters:
+        for p in held:
             if p.grad is not None:
                 torch.nan_to_num(p.grad, nan=0.0, posinf=1e5, neginf=-1e5, out=p.grad)
     if value is not None:
-        nn.utils.clip_grad_value_(parameters, value)
+        nn.utils.clip_grad_value_(held, value)
     if norm is not None:
-        nn.utils.clip_grad_norm_(parameters, norm)
+        nn.utils.clip_grad_norm_(held, norm)
+
+
+@dataclass
+class _Values:
+    """What a clip needs of a parameter whose gradient is sparse."""
+
+    grad: Tensor

@@ -9,6 +9,7 @@ are opened for pruning, not for logging.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -63,7 +64,7 @@ def _dropped_term(program: Program, node: str) -> Pruned:
     factors = [program.nodes[i] for i in product.inputs]
     zero = next((f for f in factors if f.host and always_zero(program.nodes, f.id)), None)
     tensors = [f for f in factors if f is not zero and not f.host and f.kind != "state"]
-    rest = [f.name or f.text for f in tensors or factors if f is not zero]
+    rest = [f.label for f in tensors or factors if f is not zero]
     why = f"`{zero.name}` is 0" if zero is not None and zero.name else "its weight is 0"
     return Pruned("term", " * ".join(rest) or product.text, why)
 
@@ -238,8 +239,29 @@ def split(nodes: dict[str, Node], root: str, update: str) -> tuple[Term, ...]:
             if not nodes[part.node].host:  # it is logged as well as summed: a line of its own
                 nodes[part.node] = replace(nodes[part.node], name=name)
         terms.append(_term(nodes, name, part))
-    repeated = {n for n, k in Counter(t.name for t in terms).items() if k > 1}
-    return tuple(t for i, t in enumerate(terms) if t.name not in repeated or t.name not in {s.name for s in terms[:i]})
+    alike: dict[str, list[Term]] = {}
+    for term in terms:
+        alike.setdefault(term.name, []).append(term)
+    return tuple(_together(nodes, same) for same in alike.values())
+
+
+def _together(nodes: dict[str, Node], same: list[Term]) -> Term:
+    """One term for a value that stands in the loss several times: its weight is the sum of theirs."""
+    first, *others = same
+    if not others:
+        return first
+    location = nodes[first.node].location
+    sums = _free(nodes, f"{first.name}.weights")
+    one = _literal(nodes, f"{sums}.0", 1.0, location)
+    key = first.factor or one
+    for k, term in enumerate(others, 1):
+        factor = term.factor or one
+        host = nodes[key].host and nodes[factor].host
+        total = f"{sums}.{k}"
+        nodes[total] = Node(total, "op", target="+", inputs=(key, factor), host=host, location=location)
+        key = total
+    value = constant(nodes, key)
+    return Term(first.name, first.node, key, float(value) if isinstance(value, (int, float)) else None)
 
 
 def _is_factor(nodes: Mapping[str, Node], node: str) -> bool:
@@ -287,7 +309,7 @@ def _term(nodes: dict[str, Node], name: str, part: _Part) -> Term:
     if not part.factors and part.sign == 1:
         return Term(name, part.node)
     location = nodes[part.node].location
-    factor = f"{name}.weight"
+    factor = _free(nodes, f"{name}.weight")
     current = _literal(nodes, f"{factor}.0", float(part.sign), location)
     for k, (op, node) in enumerate(part.factors, 1):
         first = k == 1 and op == "*" and part.sign == 1
@@ -302,6 +324,11 @@ def _term(nodes: dict[str, Node], name: str, part: _Part) -> Term:
     if value == 1:
         return Term(name, part.node)
     return Term(name, part.node, current, float(value) if isinstance(value, (int, float)) else None)
+
+
+def _free(nodes: Mapping[str, Node], key: str) -> str:
+    """For the parts of one weight: a value may be a term of several updates, and of one several times."""
+    return next(k for k in itertools.chain([key], (f"{key}{n}" for n in itertools.count(2))) if f"{k}.0" not in nodes)
 
 
 def _literal(nodes: dict[str, Node], key: str, value: float, location: object) -> str:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ganflow import build, images, rundir
+from ganflow.board import beside
 from ganflow.data.loader import Batches, loader
 from ganflow.data.progress import say
 from ganflow.display import Display, clock, display
@@ -28,13 +29,14 @@ from ganflow.files import write_whole
 from ganflow.graph import edges
 from ganflow.inspection import Inspection, inspect, refuse
 from ganflow.logs import Averages, Logs
+from ganflow.presenting import PROBE, layout_of, presented
 from ganflow.probe import Probe, compared, probe, probe_if_it_fits, refuse_gradients
 from ganflow.settings import Settings, check_length, settings_of
 from ganflow.step import TrainStep
 from ganflow.validation import Validation
 from ganflow.watch import Watch, instruments
 
-WEIGHTS, SAMPLES, PROBE = "weights.pt", "samples", "probe.txt"
+WEIGHTS, SAMPLES = "weights.pt", "samples"
 PROBE_AGAIN = 100  # iterations after which an exact zero is measured again
 
 
@@ -70,6 +72,7 @@ class Trainer:
         networks: modules in place of those that gin would build, by name.
         strict: warnings are errors.
         progress: show on stdout how far it is.
+        tensorboard: port of this machine's loopback at which TensorBoard shows the run while it goes on; 0: any.
 
     Raises:
         GanflowError: from :meth:`fit`: before anything is written where the experiment cannot run; status 1
@@ -86,10 +89,11 @@ class Trainer:
         networks: Mapping[str, nn.Module] | None = None,
         strict: bool = False,
         progress: bool = True,
+        tensorboard: int | None = None,
     ) -> None:
         self.experiment, self.overwrite, self.strict, self.progress = experiment, overwrite, strict, progress
         self.run_dir = Path(run_dir) if run_dir is not None else rundir.unique_name("runs", experiment.name)
-        self.data, self.given_networks = data, networks
+        self.data, self.given_networks, self.port = data, networks, tensorboard
         self.settings: Settings = settings_of(experiment)
 
     def fit(self) -> Result:
@@ -107,18 +111,23 @@ class Trainer:
         validation = Validation(step, data, settings)
         validation.rehearse()
         found = self.probe(step, settings, said=inspection.findings)
-        rundir.create(
-            self.run_dir, config=gin_text(self.experiment), plan=inspection.plan + "\n", source=step.source.text,
-            environment=rundir.environment(device=str(device), imports=self.experiment.imports),
-            overwrite=self.overwrite,
-        )  # fmt: skip
         total = run_length(settings, len(batches))
         bar = display(self.experiment.name, total, shown=self.progress)
-        with rundir.in_use(self.run_dir), Logs(self.run_dir) as logs, bar as shown:
-            write_texts(logs, self.run_dir, found)
-            many = f"{len(batches.batches.samples)} training samples, batches of {settings.batch_size}"
-            shown.say(f"{self.run_dir}: {total} iterations on {device}; {many}")
-            return Loop(self.run_dir, settings, step, batches, validation, logs, shown, total, found).run()
+        with beside(self.port) as board:
+            rundir.create(
+                self.run_dir, config=gin_text(self.experiment), plan=inspection.plan + "\n", source=step.source.text,
+                environment=rundir.environment(device=str(device), imports=self.experiment.imports),
+                overwrite=self.overwrite,
+            )  # fmt: skip
+            board.show(self.run_dir)
+            logs = Logs(self.run_dir, layout=layout_of(step.graph))
+            with (
+                rundir.in_use(self.run_dir), logs, bar as shown,
+                presented(logs, self.run_dir, self.experiment, inspection, found),
+            ):  # fmt: skip
+                many = f"{len(batches.batches.samples)} training samples, batches of {settings.batch_size}"
+                shown.say(f"{self.run_dir}: {total} iterations on {device}; {many}")
+                return Loop(self.run_dir, settings, step, batches, validation, logs, shown, total, found).run()
 
     def probe(self, step: TrainStep, settings: Settings, *, said: Sequence[Diagnostic] = ()) -> Probe | None:
         """The gradient probe; its errors refuse the run."""
@@ -143,7 +152,8 @@ def prepare(
     torch.manual_seed(settings.seed)
     batches = Timed(training_batches(data, settings, device))
     per_epoch = len(batches)
-    return TrainStep(experiment, batches, networks=networks, batches_per_epoch=per_epoch, device=device), batches
+    given = {"networks": networks, "batches_per_epoch": per_epoch, "cut_norms": settings.cut_norms}
+    return TrainStep(experiment, batches, device=device, **given), batches
 
 
 def probe_of(experiment: Experiment) -> Probe:
@@ -194,7 +204,6 @@ class Loop:
             self.sample()
             while self.step.counters.step < self.total:
                 self.iteration()
-            self.evaluate()
         except (KeyboardInterrupt, SystemExit):
             self.save_weights()
             self.shown.say(
@@ -218,14 +227,15 @@ class Loop:
             logs = self.step(log_gradients=report)
         self.averages.add(logs)
         self.shown.advance()
+        if due == self.total or self.due(self.settings.eval_every, due):
+            seen |= self.evaluate()
         if report:
             self.report({k: float(v) for k, v in logs.items() if not isinstance(v, Tensor)} | seen)
         elif seen:
             self.logs.scalars(due, seen)
         if due < self.total:
             for every, action in (
-                (self.settings.sample_every, self.sample), (self.settings.eval_every, self.evaluate),
-                (self.settings.checkpoint_every, self.save_weights),
+                (self.settings.sample_every, self.sample), (self.settings.checkpoint_every, self.save_weights),
             ):  # fmt: skip
                 if self.due(every, due):
                     action()
@@ -292,12 +302,11 @@ class Loop:
             self.picture = images.save(picture, path, status=1)
             self.logs.images(self.step.counters.step, f"images/{self.validation.split}", np.asarray(picture))
 
-    def evaluate(self) -> None:
-        """The metrics on the held-out split."""
+    def evaluate(self) -> dict[str, float]:
+        """The metrics on the held-out split, by their tags."""
         with self.uncounted():
             self.metrics = self.validation.metrics()
-            if self.metrics:
-                self.logs.scalars(self.step.counters.step, {f"metric/{k}": v for k, v in self.metrics.items()})
+        return {f"metric/{k}": v for k, v in self.metrics.items()}
 
     def save_weights(self) -> None:
         """The weights of all networks, whole or not at all."""
@@ -373,17 +382,6 @@ def save_weights(path: Path, step: TrainStep) -> None:
     held = io.BytesIO()
     torch.save({"networks": {n: m.state_dict() for n, m in step.networks.items()}, "step": step.counters.step}, held)
     write_whole(path, held.getbuffer(), status=1)
-
-
-def write_texts(logs: Logs, run_dir: Path, found: Probe | None) -> None:
-    """Under TensorBoard's Text: what ran."""
-    files = rundir.load(run_dir)
-    logs.text("config", files.config)
-    logs.text("plan", files.plan)
-    logs.text("source", files.source)
-    if found is not None:
-        write_whole(run_dir / PROBE, f"{found}\n", status=1)
-        logs.text("probe", str(found))
 
 
 def ending(result: Result, command: str = "ganflow") -> str:

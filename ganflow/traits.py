@@ -18,9 +18,9 @@ from typing import Any
 from torch import Tensor
 
 from ganflow.experiment import Diagnostic, Experiment
-from ganflow.games import argument, mode_of
+from ganflow.games import ADVERSARIAL, argument, mode_of
 from ganflow.graph import StepGraph
-from ganflow.nodes import Node, constant, in_order
+from ganflow.nodes import Node, constant, in_order, tensor_inputs
 
 # Backward functions of what moves numbers without changing them, and of averages: these stay where they were.
 MOVING = ("View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Select", "Slice", "Split", "Permute", "Transpose",
@@ -92,15 +92,15 @@ def _activation(
     nodes: Mapping[str, Node], experiment: Experiment, made: Mapping[str, Trait], node: Node
 ) -> Iterator[tuple[Diagnostic, str]]:
     """A loss of logits that is given probabilities, and the other way round; with the network that it is about."""
-    mode = mode_of(nodes, experiment, node) if node.target in ("gan", "adv_d", "adv_g") else None
+    mode = mode_of(nodes, experiment, node) if node.target in ADVERSARIAL else None
     wanted = {"ce": "logits", "bcel": "logits", "softplus": "logits", "bce": "probabilities", "log": "positive"}
-    wants = wanted.get(node.target, "logits" if node.target in ("gan", "adv_d", "adv_g") else "")
+    wants = wanted.get(node.target, "logits" if node.target in ADVERSARIAL else "")
     if not wants or "lsgan" in str(mode):
         return
     for name in filter(
         None, (argument(node, 0, "pred"), argument(node, 1, "fake") if node.target[:3] == "adv" else "")
     ):
-        given, text = made[name].ending, nodes[name].name or nodes[name].text
+        given, text = made[name].ending, nodes[name].label
         if wants == "logits" and given in BOUNDED:
             does = "applies a sigmoid itself"
             if node.target == "ce":
@@ -125,7 +125,7 @@ def _source(nodes: Mapping[str, Node], name: str) -> str:
     """The network that a value comes from first, or the value."""
     node = nodes[name]
     while node.kind != "call":
-        inner = [i for i in node.inputs if not nodes[i].host]
+        inner = tensor_inputs(nodes, node)
         if not inner:
             return name
         node = nodes[inner[0]]
@@ -147,7 +147,7 @@ def _of_text(nodes: Mapping[str, Node], traits: Mapping[str, Trait], made: Mappi
         logits = [p.parts[-1] if p.parts else p for p in found.parts]
         same = len({p.ending for p in logits}) == 1
         return logits[0] if same else Trait()
-    inner = [i for i in node.inputs if not nodes[i].host]
+    inner = tensor_inputs(nodes, node)
     if found.ending or not inner:
         return found
     if node.kind == "op" and node.target in BOUNDED:
@@ -234,7 +234,7 @@ def _broadcast(nodes: Mapping[str, Node], made: Mapping[str, Trait], node: Node)
     for one, other in ((0, 1), (1, 0)):
         a, b = shapes[one], shapes[other]
         if a is not None and b is not None and len(a) == 2 and len(b) == 1 and a[1] == 1 and a[0] == b[0] > 1:
-            column, row = (nodes[node.inputs[k]].name or nodes[node.inputs[k]].text for k in (one, other))
+            column, row = (nodes[node.inputs[k]].label for k in (one, other))
             yield Diagnostic(
                 "warning", "broadcast",
                 f"`{column}` is N×1 and `{row}` is N, so `{node.text}` is N×N: every sample beside every other",

@@ -30,6 +30,7 @@ from ganflow.graph import (
     statement_inputs,
 )
 from ganflow.modes import Modes, carries, modes_of, passes_gradient
+from ganflow.nodes import WEIGHTS
 from ganflow.scheduler import plan
 
 
@@ -263,8 +264,7 @@ def _backward(graph: StepGraph, update: UpdatePlan, phase: Phase, now: _Now) -> 
     later = phase.updates[phase.updates.index(update) + 1 :]
     if not update.retain_graph:
         others = [modes_of(graph.nodes, [u.loss], frozenset(u.moves)).carrying for u in later]
-        kinds = ("network", "parameter")
-        shared = {n for o in others for n in o & modes.carrying if graph.nodes[n].kind not in kinds}
+        shared = {n for o in others for n in o & modes.carrying if graph.nodes[n].kind not in WEIGHTS}
         assert not shared, f"{inside} the graph of {', '.join(sorted(shared))} is not retained for a later member"
     if update is phase.updates[-1]:
         all_carrying = [modes_of(graph.nodes, [u.loss], frozenset(u.moves)).carrying for u in phase.updates]

@@ -9,11 +9,15 @@ The iteration is the same, bit for bit, as one that nobody looks at; all others 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from ganflow.health import Health
+from ganflow.histograms import Histograms
 from ganflow.logs import Logs
+from ganflow.settings import settings_of
 from ganflow.step import TrainStep
+from ganflow.termgrads import TermGradients
 
 
 class Instrument(Protocol):
@@ -44,4 +48,8 @@ class Watch:
 
 def instruments(step: TrainStep) -> tuple[Instrument, ...]:
     """New ones, for one iteration of this step."""
-    return ()
+    settings = settings_of(step.experiment)
+    wanted: tuple[tuple[bool, Callable[[TrainStep], Instrument]], ...] = (
+        (True, TermGradients), (settings.histograms, Histograms), (settings.health, Health),
+    )  # fmt: skip
+    return tuple(instrument(step) for is_wanted, instrument in wanted if is_wanted)

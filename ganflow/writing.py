@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
-from ganflow.errors import shown
 from ganflow.freeing import retains
 from ganflow.graph import (
     Arm,
@@ -21,59 +19,41 @@ from ganflow.graph import (
     edges,
     statement_inputs,
 )
-from ganflow.printing import BEFORE_BACKWARD, Printer, Source, flag, gradient_tag, plain, runs_text, variable_names
+from ganflow.lines import Lines
+from ganflow.nodes import WEIGHTS
+from ganflow.printing import (
+    AFTER_BACKWARD,
+    BEFORE_BACKWARD,
+    Printer,
+    Source,
+    flag,
+    gradient_tag,
+    plain,
+    runs_text,
+    title,
+    variable_names,
+)
 from ganflow.unrolling import inner_nodes
 
 MAX_BLOCKS = 20  # in one another; Python's compiler counts to a hundred
 
 
-class Writer:
+class Writer(Lines):
     """Writes one module; lives for one call of ``generate``."""
 
     def __init__(self, graph: StepGraph, observe: bool = False, textbook: bool = False, timed: bool = False) -> None:
+        super().__init__()
         self.graph, self.observe, self.textbook, self.timed = graph, observe, textbook, timed
         self.variables = variable_names(graph)
         self.printer = Printer(graph.nodes, self.variables)
-        self.out: list[str] = []
-        self.lines: dict[int, str] = {}
-        self.context: tuple[str, ...] = ()
-        self.depth = 1
         self.guarded = {a.node for p in graph.walk() for a in p.evaluations if a.guard}
 
     def source(self) -> Source:
         return Source("\n".join(self.out) + "\n", self.lines, self.variables)
 
-    # -- text --
-
-    def line(self, text: str, context: tuple[str, ...] = (), node: str = "", comment: str = "") -> None:
-        """One line inside its ``with``/``if`` blocks; neighbours with the same blocks share them."""
-        shared = 0
-        while shared < min(len(context), len(self.context)) and context[shared] == self.context[shared]:
-            shared += 1
-        for depth in range(shared, len(context)):
-            self.out.append("    " * (depth + self.depth) + context[depth])
-        self.context = context
-        code = "    " * (len(context) + self.depth) + text
-        self.out.append(f"{code:<76}  # {shown(comment, keep='')}" if comment else code)
-        if node:
-            self.lines[len(self.out)] = node
-
-    def blank(self, text: str = "") -> None:
-        self.context = ()
-        self.out.append("    " * self.depth + text if text else "")
-
     def around(self, phase: str, what: str) -> tuple[str, ...]:
         """The block in which something is timed, where that is wanted."""
         return (f"with timed({phase!r}, {what!r}):",) if self.timed else ()
-
-    def open(self, header: str) -> None:
-        """A block that everything until :meth:`close` stands in."""
-        self.line(header)
-        self.depth += 1
-
-    def close(self) -> None:
-        self.context = ()
-        self.depth -= 1
 
     # -- the step --
 
@@ -247,7 +227,7 @@ class Writer:
         self.line(f"{self.variables[node.id]} = unrolled({how.source}, {name}, {flags})", context, node.id, comment)
 
     def reads_parameter(self, reads: set[str]) -> bool:
-        return any(self.graph.nodes[r].kind in ("parameter", "network") for r in reads)
+        return any(self.graph.nodes[r].kind in WEIGHTS for r in reads)
 
     def guard(self, test: str, branch: bool) -> str:
         text = self.printer.text(test)
@@ -341,7 +321,7 @@ class Writer:
         call = f"{f'(share * {loss})' if parts else loss}.backward({', '.join(t for t in (targets, keep) if t)})"
         self.line(call, self.around(update.name, f"backward {update.name}"), root.id)
         if self.observe:
-            self.line(f"observe({update.name!r}, 'backward', None)")
+            self.line(f"observe({update.name!r}, {AFTER_BACKWARD!r}, None)")
 
     def log(self, update: UpdatePlan, parts: bool) -> None:
         for term in update.terms:
@@ -349,25 +329,21 @@ class Writer:
             shown = self.variables[term.node] if value.is_statement else f"({self.printer.text(term.node)})"
             number = value.host or value.target == "if"  # a branch may be one
             detached = f"detach({shown})" if number else f"{shown}.detach()"
-            self.line(f"logs[{_tag('loss', term.name)}] = {detached}", node=term.node)
+            self.line(f"logs[{f'loss/{term.name}'!r}] = {detached}", node=term.node)
             if term.factor is not None:
                 weight = repr(term.weight) if term.weight is not None else self.printer.text(term.factor)
-                self.line(f"logs[{_tag('weight', term.name)}] = {weight}")
-        self.line(f"logs[{_tag('loss', update.name)}] = loss_{plain(update.name)}.detach()")
+                self.line(f"logs[{f'weight/{term.name}'!r}] = {weight}")
+        self.line(f"logs[{f'loss/{update.name}'!r}] = loss_{plain(update.name)}.detach()")
 
     def step(self, phase: Phase) -> None:
+        self.norms("grad_norm", phase.updates)
+        clips = [u for u in phase.updates if u.clip_value is not None or u.clip_norm is not None]
         for update in phase.updates:
-            target = f"parameters[{update.name!r}]"
-            if update.nan_to_num or update.clip_value is not None or update.clip_norm is not None:
+            if update.nan_to_num or update in clips:
                 limits = f"nan_to_num={update.nan_to_num}, value={update.clip_value}, norm={update.clip_norm}"
-                self.line(f"clip_gradients({target}, {limits})", self.around(phase.name, f"clip {update.name}"))
-        if not self.textbook and phase.updates:
-            self.open("if log_gradients:")
-            for update in phase.updates:
-                for network in update.networks:
-                    tag = gradient_tag(update, network)
-                    self.line(f"logs[{tag!r}] = gradient_norm({update.name!r}, {network!r})")
-            self.close()
+                around = self.around(phase.name, f"clip {update.name}")
+                self.line(f"clip_gradients(parameters[{update.name!r}], {limits})", around)
+        self.norms("grad_norm_clipped", clips)
         for key in phase.steps:
             around = self.around(phase.name, f"step {key}")
             if key in self.graph.scheduled:
@@ -380,14 +356,15 @@ class Writer:
                 around = self.around(phase.name, f"clamp {network}")
                 self.line(f"clamp_weights({network!r}, {plan.clamp[0]!r}, {plan.clamp[1]!r})", around)
 
-
-def title(graph: StepGraph) -> str:
-    """The experiment's name, which is a file's, as part of a docstring."""
-    return re.sub(r"[^\w .,()+-]", "_", graph.name)
-
-
-def _tag(kind: str, name: str) -> str:
-    return repr(f"{kind}/{name}")
+    def norms(self, kind: str, updates: Sequence[UpdatePlan]) -> None:
+        if self.textbook or not updates:
+            return
+        self.open("if log_gradients:")
+        for update in updates:
+            for network in update.networks:
+                tag = gradient_tag(update, network, kind=kind)
+                self.line(f"logs[{tag!r}] = gradient_norm({update.name!r}, {network!r})")
+        self.close()
 
 
 def _updates(graph: StepGraph) -> list[UpdatePlan]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-PAGES = ("language.md", "reference.md")
+PAGES = ("language.md", "reference.md", "health.md")
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 _NAMED = re.compile(r"# (\w+\.(?:gin|py))\n")
 

@@ -26,6 +26,7 @@ LAYERS = {
     "parsing": 1,
     "experiment": 1,
     "palette": 1,
+    "quantities": 1,
     "nodes": 2,
     "graph": 2,
     "scheduler": 3,
@@ -45,6 +46,7 @@ LAYERS = {
     "actions": 3,
     "freeing": 3,
     "printing": 3,
+    "lines": 3,
     "writing": 3,
     "verify": 3,
     "json_view": 3,
@@ -57,13 +59,16 @@ LAYERS = {
     "habits": 3,
     "games": 3,
     "judges": 3,
+    "judged": 3,
     "domains": 3,
     "penalties": 3,
+    "cuts": 3,
     "codegen": 3,
     "views": 3,
     "pictures": 3,
     "plan_text": 3,
     "diff": 3,
+    "board_layout": 3,
     "draws": 3,
     "nn": 3,
     "losses": 3,
@@ -92,10 +97,13 @@ LAYERS = {
     "evaluate": 4,
     "gradcut": 4,
     "gradients": 4,
+    "cutnorms": 4,
+    "shares": 4,
     "matrix": 4,
     "findings": 4,
     "keeping": 4,
     "probe": 4,
+    "protos": 4,
     "events": 4,
     "rundir": 4,
     "logs": 4,
@@ -113,14 +121,21 @@ LAYERS = {
     "inside": 5,
     "rates": 5,
     "validation": 5,
+    "board": 5,
     "display": 5,
+    "termgrads": 5,
+    "parameters": 5,
+    "presenting": 5,
+    "histograms": 5,
+    "health": 5,
+    "diagnosis": 3,
     "watch": 5,
     "trainer": 5,
     "profile": 6,
     "sampling": 6,
     "datasets": 6,
     "sides": 6,
-    "board": 6,
+    "report": 6,
     "ablation": 6,
     "cli": 7,
     "__init__": 8,
@@ -136,8 +151,8 @@ ON_CALL |= {("views", "codegen")}
 COMPILER = {"errors", "expr", "parsing", "experiment", "graph", "names", "scopes", "signatures", "resolve", "terms"}
 COMPILER |= {"modes", "reuse", "scheduler", "checks", "codegen", "views", "plan_text", "nodes", "reader", "unrolling"}
 COMPILER |= {"declare", "declared", "stages", "actions", "freeing", "printing", "writing", "verify", "json_view"}
-COMPILER |= {"reach", "diff", "arithmetic", "chains", "measuring", "nodetable", "palette", "pictures"}
-COMPILER |= {"paths", "habits", "games", "judges", "domains", "penalties"}
+COMPILER |= {"reach", "diff", "arithmetic", "chains", "measuring", "nodetable", "palette", "pictures", "board_layout"}
+COMPILER |= {"paths", "habits", "games", "judges", "judged", "domains", "penalties", "quantities", "cuts", "lines"}
 HEAVY = {"torch", "torchmetrics", "gin"}
 
 # What gin files name: plain Python and torch, usable without gin and without an experiment.

@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ganflow import events, images, rundir
+from ganflow import images, protos, rundir
 from ganflow.data import sink as sink_module
 from ganflow.errors import GanflowError
 from ganflow.events import Records
@@ -191,7 +191,7 @@ def test_scalars_text_and_images_are_read_back(tmp_path: Path) -> None:
 def test_tensorboard_shows_text_letter_by_letter(tmp_path: Path) -> None:
     from tensorboard.plugin_util import markdown_to_safe_html
 
-    html = markdown_to_safe_html(events.code_block("G.lr = 1e-4  # *x*\n```\n<&>"))
+    html = markdown_to_safe_html(protos.code_block("G.lr = 1e-4  # *x*\n```\n<&>"))
     assert html == "<pre><code>G.lr = 1e-4  # *x*\n```\n&lt;&amp;&gt;\n</code></pre>"
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gin import config as gin_config
 
 import ganflow
 from commands import ganflow as command
@@ -60,6 +63,17 @@ def test_commands_are_understood(monkeypatch: pytest.MonkeyPatch, capsys: pytest
             inspect(ganflow.load(arguments[0], overrides))
 
 
+@pytest.fixture
+def forgotten() -> Iterator[None]:
+    """What the page's modules are and register with gin ends with the test."""
+    yield
+    for name in ("mine", "mydata"):
+        sys.modules.pop(name, None)
+        for selector in [s for s, _ in gin_config._REGISTRY.items() if s.startswith(f"{name}.")]:
+            gin_config._REGISTRY.pop(selector)
+
+
+@pytest.mark.usefixtures("forgotten")
 def test_the_example_of_ones_own_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [mine] = [block for block in blocks("python") if block.startswith("# mine.py")]
     (tmp_path / "mine.py").write_text(mine)
@@ -74,6 +88,7 @@ def test_the_example_of_ones_own_modules(tmp_path: Path, monkeypatch: pytest.Mon
     assert all("UNetGenerator" in message for message in unused), "only the U-Net's bindings have lost their network"
 
 
+@pytest.mark.usefixtures("forgotten")
 def test_the_example_of_ones_own_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -86,7 +86,7 @@ def test_the_directory_of_a_run(run: Path) -> None:
 
 def test_rows_of_the_table(run: Path) -> None:
     found = rows(run)
-    assert [r["step"] for r in found] == ["1", "3", "4", "6", "6"]
+    assert [r["step"] for r in found] == ["1", "3", "4", "6"]
     logged = found[1]
     for tag in ("loss/D_fake", "loss/G_L1", "loss/G", "grad_norm/D", "grad_norm/G", "time/step", "time/data"):
         assert float(logged[tag]) > 0, tag
@@ -94,7 +94,7 @@ def test_rows_of_the_table(run: Path) -> None:
     assert float(logged["loss/G"]) == pytest.approx(float(logged["loss/G_GAN"]) + 100 * float(logged["loss/G_L1"]))
     assert 0 < float(found[-1]["metric/l1"]) < 2 and float(found[-1]["metric/psnr"]) > 0
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [1, 3, 4, 6, 6]
+    assert [line["step"] for line in lines] == [1, 3, 4, 6]
 
 
 def test_a_logged_loss_is_the_mean_of_its_interval(here: Path) -> None:
@@ -117,6 +117,26 @@ def test_tensorboard_reads_it(run: Path) -> None:
     assert "images/val" in tags["images"] and [e.step for e in events.Images("images/val")] == [0, 4, 6]
     scalars = set(tags["scalars"]) or {t for t in tags["tensors"] if "/" in t}
     assert {"loss/G", "grad_norm/D", "lr/G", "weight/G_L1", "time/step", "metric/psnr"} <= scalars
+
+
+def test_gradients_of_single_terms_are_logged(here: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    given = ["Trainer.log_every = 2", "Trainer.watch_every = 3", "G/Update.clip_norm = 1e-3"]
+    Trainer(ganflow.load(BASE, given), here / "seen", progress=False).fit()
+    found = rows(here / "seen")
+    for tag, steps in {
+        "grad_at/fake_B/G_L1": [1, 2, 4, 6], "grad_at/fake_B/G_GAN": [1, 2, 4, 6], "grad_norm_clipped/G": [1, 2, 4, 6],
+        "grad_share/G/G_L1": [3, 6], "grad_term/D/D_fake": [3, 6], "grad_cosine/G/G_GAN,G_L1": [3, 6],
+    }.items():  # fmt: skip
+        assert [int(r["step"]) for r in found if r[tag]] == steps, tag
+    assert float(found[0]["grad_norm_clipped/G"]) == pytest.approx(1e-3, rel=1e-3) != float(found[0]["grad_norm/G"])
+    events = EventAccumulator(str(here / "seen"), size_guidance={"tensors": 0})
+    events.Reload()
+    shown = events.Tensors("gradients")
+    assert [e.step for e in shown] == [3, 6] and b"together" in shown[0].tensor_proto.string_val[0]
+    Trainer(ganflow.load(BASE, ["Trainer.cut_norms = False"]), here / "unseen", progress=False).fit()
+    assert not [tag for tag in rows(here / "unseen")[0] if tag.startswith(("grad_at", "grad_share"))]
 
 
 def test_a_grid_shows_the_same_inputs_in_three_columns(run: Path) -> None:

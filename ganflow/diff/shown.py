@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ganflow.diff.data import SECTIONS, Change, Comparison, Section
 from ganflow.diff.verdict import arrow, renamed_text, value_text, verdict
+from ganflow.quantities import count_text, pair_text
 
 WIDTH = 100
 SUBJECT = 24  # a longer name has a line to itself
@@ -101,7 +102,7 @@ def _row(comparison: Comparison, c: Change, subject: str) -> Row:
         own = c.section in ("schedule", "states") and given == subject
         what = c.what if c.section in ("schedule", "states") else ""
         size = comparison.costs[c.kind == "added"].parameters.get(subject) if c.section == "networks" else None
-        count = f", {size / 1e6:.2f} M parameters" if size is not None else ""
+        count = f", {count_text(size)} parameters" if size is not None else ""
         return Row(sign, f"{what} {subject}".strip(), before="" if own else f"{value_text(given)}{count}",
                    note="" if c.note == "a new update" else c.note)  # fmt: skip
     return Row(sign, subject, c.what, value_text(c.before), value_text(c.after), _read_by(comparison, c))
@@ -239,7 +240,7 @@ def _cost(comparison: Comparison) -> list[Line]:
     found: list[str] = []
     if a.total and b.total and a.flops != b.flops:
         updates = [u for u in dict.fromkeys((*b.flops, *a.flops)) if a.flops.get(u) != b.flops.get(u)]
-        parts = [f"{u} {_pair(a.flops.get(u, 0), b.flops.get(u, 0), 'FLOP')}" for u in updates]
+        parts = [f"{u} {pair_text(a.flops.get(u, 0), b.flops.get(u, 0), 'FLOP')}" for u in updates]
         most = "at most " if a.conditional or b.conditional else ""
         found += _wrapped(f"per iteration {most}{_change(a.total, b.total)}: {', '.join(parts)}", "  ", "    ")
     for title, x, y in (("forward passes", a.forwards, b.forwards), ("parameters", a.parameters, b.parameters)):
@@ -253,20 +254,11 @@ def _change(before: int, after: int) -> str:
     if before == after:
         return "the same"
     ratio = f"×{after / before:.1f}" if after > 2 * before else f"{after / before - 1:+.1%}"
-    return f"{_pair(before, after, 'FLOP')} ({ratio})"
+    return f"{pair_text(before, after, 'FLOP')} ({ratio})"
 
 
 def _counts(a: Mapping[str, int], b: Mapping[str, int]) -> Iterator[str]:
     for name in dict.fromkeys((*b, *a)):
         before, after = a.get(name, 0), b.get(name, 0)
         if before != after:
-            yield f"{name} {_pair(before, after, '')}" if max(before, after) >= 1000 else f"{name} {before} → {after}"
-
-
-def _pair(before: int, after: int, unit: str) -> str:
-    """``5.1 → 1.9 GFLOP``, ``2.9 GFLOP → 0``."""
-    for prefix, scale in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if max(before, after) >= scale:
-            x, y = (f"{v / scale:.3g}" if v else "0" for v in (before, after))
-            return f"{x} {prefix}{unit} → {y}" if y == "0" else f"{x} → {y} {prefix}{unit}"
-    return f"{before} → {after} {unit}".rstrip()
+            yield f"{name} {pair_text(before, after)}"

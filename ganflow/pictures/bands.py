@@ -7,7 +7,7 @@ band.heights["1.fake_B"], band.height     # the middle of that box from the top 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ganflow.pictures.grid import Grid, Slot, grid_of
 from ganflow.pictures.heights import height, heights_of
@@ -81,4 +81,4 @@ def _widen(grids: Sequence[Grid], sizes: Sequence[dict[str, Size]]) -> None:
     for members in same.values():
         widest = max(found[slot].width for found, slot in members)
         for found, id_ in members:
-            found[id_] = Size(widest, found[id_].height)
+            found[id_] = replace(found[id_], width=widest)

@@ -23,7 +23,7 @@ _VARIABLES = {"page": PAGE, "band": BAND, "card": CARD, "text": TEXT, "quiet": Q
 
 
 def html_text(picture: Picture, *, below: str = "", css: str = "") -> str:
-    """The page; ``below`` is more of it, as HTML, and ``css`` how that looks."""
+    """The page; ``below``: more of it, as HTML, after the picture and what belongs to it; ``css``: how that looks."""
     steps = "\n".join(f"<li>{escape(_lane(picture, m))}: {escape(m.text)}</li>" for m in picture.moments)
     return f"""<!doctype html>
 <html lang="en">

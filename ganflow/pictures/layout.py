@@ -14,6 +14,7 @@ from ganflow.pictures.bands import Band, bands_of
 from ganflow.pictures.columns import SCISSORS_WIDTH, TIP, TRACK, Columns, columns_of, short, stub_text
 from ganflow.pictures.grid import Link
 from ganflow.pictures.model import Arrow, Box, Lane, Picture
+from ganflow.pictures.shapes import inset
 from ganflow.pictures.sizes import HEAD, LABEL, SMALL, text_width
 from ganflow.pictures.wrap import head_lines
 
@@ -21,6 +22,7 @@ Point = tuple[float, float]
 MARGIN, PAD = 20.0, 18.0  # around the picture, inside a lane
 BUS = 12.0  # between values that enter a lane from above
 BETWEEN = 12.0  # lanes
+EXIT = 9.0  # from the middle of a box to where a value leaves for a later lane
 SECTION = 36.0  # room for the words above lanes that are there under a condition
 
 
@@ -135,6 +137,7 @@ class _Places:
     ) -> None:
         self.bands, self.columns = bands, columns
         self.slot = {s.id: (band, column) for band in bands for column, s in band.slots}
+        self.box = {s.id: s.box for band in bands for _, s in band.slots}
         self.frame = {f.lane.id: f for f in frames}
         self.top = {f.lane.id: f.y + PAD + bus + (f.height - 2 * PAD - bus - band.height) / 2
                     for f, band in zip(frames, bands, strict=True) for bus in [_bus(band, reuses)]}  # fmt: skip
@@ -150,6 +153,22 @@ class _Places:
                     size = band.sizes[slot.id]
                     x = self.columns.right[column] - size.width
                     yield Placed(slot.id, slot.box, x, self.y(slot.id), size.width, size.height)
+
+    def left(self, slot: str, y: float) -> float:
+        """The outline of a box on the left at that height."""
+        band, column = self.slot[slot]
+        return self.columns.right[column] - band.sizes[slot].width + self.inset(slot, y - self.y(slot))
+
+    def inset(self, slot: str, away: float) -> float:
+        """How far the outline is inside the rectangle of the box, so far above or below its middle."""
+        box = self.box[slot]
+        return inset(box.kind, self.slot[slot][0].sizes[slot].height, away) if box else 0.0
+
+    def exit(self, reuse: Arrow) -> float:
+        """How far below the middle a value leaves for a later lane: beside its arrows to its own lane, if any."""
+        band, _ = self.slot[reuse.source]
+        beside = any(link.slots[0] == reuse.source for link in band.grid.links)
+        return min(EXIT, band.sizes[reuse.source].height / 4) if beside else 0.0
 
     def wires(self) -> Iterator[Wire]:
         for band in self.bands:
@@ -167,7 +186,7 @@ class _Places:
                 points += [(x, y), (x, into)]
                 y = into
         last = self.slot[link.slots[-1]][1]
-        end = (self.columns.right[last] - band.sizes[link.slots[-1]].width, y)
+        end = (self.left(link.slots[-1], y), y)
         scissors = (self.columns.left[last] - TIP - SCISSORS_WIDTH / 2, y) if link.arrow.cut else None
         return Wire(link.arrow, (*points, end), scissors)
 
@@ -179,8 +198,9 @@ class _Places:
             lane = band.lane.id
             bus = self.frame[lane].y + PAD - 4 + BUS * entered.setdefault(lane, 0)
             entered[lane] += 1
-            out, down = self.columns.right[self.slot[reuse.source][1]], self.columns.down[reuse.source]
-            start, end, size = self.y(reuse.source), self.y(reuse.target), band.sizes[reuse.target]
+            away, down = self.exit(reuse), self.columns.down[reuse.source]
+            out = self.columns.right[self.slot[reuse.source][1]] - self.inset(reuse.source, away)
+            start, end, size = self.y(reuse.source) + away, self.y(reuse.target), band.sizes[reuse.target]
             way: list[Point] = [(out, start), (down, start), (down, bus)]
             if reuse.target in self.columns.enter:
                 x = self.columns.enter[reuse.target]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from xml.sax.saxutils import escape
 
-from ganflow.pictures.model import Picture
+from ganflow.pictures.model import Kind, Picture
 from ganflow.pictures.shapes import body, icon, lock, number, path, scissors, tip
 from ganflow.pictures.sizes import text_width
 
@@ -60,7 +60,7 @@ def _signs(picture: Picture) -> Iterator[tuple[str, str]]:
             yield f'<g class="box pill {kind}">{_body(kind)}{icon(kind, WIDTH / 2, 0)}</g>', text
 
 
-def _body(kind: str) -> str:
+def _body(kind: Kind) -> str:
     return f'<path class="body" d="{body(kind, 0, 0, WIDTH, HEIGHT)}"/>'
 
 

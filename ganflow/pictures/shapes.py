@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import hypot
+from math import hypot, sqrt
+
+from ganflow.pictures.model import Kind
+from ganflow.pictures.sizes import corner_of
 
 Point = tuple[float, float]
+NOSE = 10.0  # of a question
 
 
 def number(value: float) -> str:
@@ -42,7 +46,16 @@ def tip(points: Sequence[Point]) -> str:
     return f"M{_at((x, y))}L{_at(back[0])}L{_at(back[1])}Z"
 
 
-def body(kind: str, x: float, y: float, width: float, height: float) -> str:
+def inset(kind: Kind, height: float, away: float) -> float:
+    """How far inside its rectangle the left and the right outline of a box are, so far ``away`` from its middle."""
+    if kind == "test":
+        return NOSE * abs(away) / (height / 2)
+    r = min(corner_of(kind), height / 2)
+    beyond = max(0.0, abs(away) - (height / 2 - r))
+    return r - sqrt(max(0.0, r * r - beyond * beyond))
+
+
+def body(kind: Kind, x: float, y: float, width: float, height: float) -> str:
     """The outline of a box with its left edge at ``x`` and its middle at ``y``."""
     top, right, bottom = y - height / 2, x + width, y + height / 2
     if kind == "step":  # points on
@@ -51,10 +64,9 @@ def body(kind: str, x: float, y: float, width: float, height: float) -> str:
                 f"H{number(x + 5)}Q{_at((x, bottom))} {_at((x, bottom - 5))}V{number(top + 5)}"
                 f"Q{_at((x, top))} {_at((x + 5, top))}Z")  # fmt: skip
     if kind == "test":
-        nose = 10
-        return (f"M{_at((x, y))}L{_at((x + nose, top))}H{number(right - nose)}L{_at((right, y))}"
-                f"L{_at((right - nose, bottom))}H{number(x + nose)}Z")  # fmt: skip
-    r = {"op": 6.0, "call": 8.0, "after": 6.0, "reused": 14.0}.get(kind, min(height / 2, 17.0))
+        return (f"M{_at((x, y))}L{_at((x + NOSE, top))}H{number(right - NOSE)}L{_at((right, y))}"
+                f"L{_at((right - NOSE, bottom))}H{number(x + NOSE)}Z")  # fmt: skip
+    r = min(corner_of(kind), height / 2)
     return (f"M{_at((x + r, top))}H{number(right - r)}A{number(r)} {number(r)} 0 0 1 {_at((right, top + r))}"
             f"V{number(bottom - r)}A{number(r)} {number(r)} 0 0 1 {_at((right - r, bottom))}"
             f"H{number(x + r)}A{number(r)} {number(r)} 0 0 1 {_at((x, bottom - r))}"

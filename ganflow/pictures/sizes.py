@@ -7,18 +7,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ganflow.pictures.model import PILLS, Box
+from ganflow.pictures.model import PILLS, Box, Kind
 
 EM = 0.605  # of the widest common fixed-width fonts, in units of their size
 CALL, NAME, SMALL, LABEL, HEAD = 15, 11.5, 10.5, 10, 15  # sizes of letters
 PORT = 14  # between arrows that enter one box
+PILL = 24  # the height of a value
+_CORNER = {"op": 6.0, "call": 8.0, "after": 6.0, "step": 5.0, "test": 6.0, "loss": 14.0, "reused": 14.0}
 _LONGEST = {"call": 18, "op": 21, "after": 20, "step": 24, "test": 24}
 
 
 @dataclass(frozen=True)
 class Size:
+    """``corner``: so much of each side, from either end, belongs to the corner, where no arrow enters."""
+
     width: float
     height: float
+    corner: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -65,15 +70,22 @@ def rows_of(box: Box) -> tuple[Row, ...]:
     return tuple(rows)
 
 
+def corner_of(kind: Kind) -> float:
+    """How round a box is; values are as round as their usual height allows."""
+    return _CORNER.get(kind, PILL / 2)
+
+
 def size_of(box: Box, *, wires: int) -> Size:
-    """Of a box that ``wires`` arrows enter."""
+    """Of a box that ``wires`` arrows enter: as high as its text and its ports need."""
     rows = rows_of(box)
     widest = max((text_width(r.text, r.size) for r in rows), default=0.0)
-    ports = PORT * (wires - 1) + 18
+    corner = corner_of(box.kind)
+    ports = PORT * (wires - 1) + 2 * corner
     if box.kind == "loss":
-        return Size(48, max(34, ports))
+        return Size(48, max(34, ports + 6), corner)
     if box.kind in PILLS:
-        return Size(widest + (38 if box.kind in ("draw", "state") else 24), 40 if box.kind == "reused" else 24)
+        height = max(40 if box.kind == "reused" else PILL, ports)
+        return Size(widest + (38 if box.kind in ("draw", "state") else 24), height, corner)
     lock = 16 if box.mode == "through" else 0
     height = sum(r.size * 1.32 for r in rows) + 14
-    return Size(max(widest + 22 + 2 * lock, 66), max(height, ports))
+    return Size(max(widest + 22 + 2 * lock, 66), max(height, ports + 6), corner)

@@ -54,14 +54,22 @@ def ports_of(grid: Grid, sizes: Mapping[str, Size], heights: Mapping[str, float]
             found[slot, link.arrow] = heights[slot]
         entering.setdefault(link.slots[-1], {})[link.arrow] = heights[link.slots[-2]]
     for slot, arrows in entering.items():
-        half = sizes[slot].height / 2 - 6
-        low, high = heights[slot] - half, heights[slot] + half
+        half = sizes[slot].height / 2 - sizes[slot].corner
         order = sorted(arrows, key=lambda a: arrows[a])
-        wanted = [min(max(arrows[a], low), high) for a in order]
-        places = settled(wanted, [1.0] * len(order), [PORT] * (len(order) - 1))
-        shift = min(0.0, high - places[-1]) + max(0.0, low - places[0])
-        found |= {(slot, a): round(y + shift, 1) for a, y in zip(order, places, strict=True)}
+        places = _within(heights[slot] - half, heights[slot] + half, [arrows[a] for a in order])
+        found |= {(slot, a): round(y, 1) for a, y in zip(order, places, strict=True)}
     return found
+
+
+def _within(low: float, high: float, wanted: Sequence[float]) -> list[float]:
+    """As near to where they are wanted as possible, apart from one another, and all of them on the side of the box.
+
+    Each has bounds that leave room for those above and below it; the best places without bounds, put into them, are
+    the best ones with them.
+    """
+    places = settled(wanted, [1.0] * len(wanted), [PORT] * (len(wanted) - 1))
+    below = PORT * (len(wanted) - 1)
+    return [min(max(y, low + PORT * i), high - below + PORT * i) for i, y in enumerate(places)]
 
 
 def tracks_of(grid: Grid, heights: Mapping[str, float], ports: Ports) -> dict[int, Tracks]:
