@@ -247,6 +247,11 @@ def test_the_peak_is_the_most_that_is_there_at_one_time() -> None:
     assert peaks(trace, labels, device="cuda").total == 7 and peaks(trace, labels, device="mps") is None
 
 
+def test_nobody_pays_for_the_batch() -> None:
+    found = profiled("Schedule.updates = ['D']", "D_loss = 'mean(softplus(-D(real)))'", "fake = 'real'", textbook=True)
+    assert found.textbook is not None and found.peak == found.textbook.peak  # there is nothing to freeze
+
+
 def test_a_measured_peak_holds_what_is_kept() -> None:
     found = profiled("Trainer.batch_size = 16")
     least = sum((r.value_bytes or 0) + (r.kept_bytes or 0) for r in found.sections[0].rows if r.mode)

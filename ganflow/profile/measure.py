@@ -175,7 +175,8 @@ class _Runner:
         return times, _trace(profiler) if trace else ""
 
     def memory(self, step: ProfiledStep) -> Peaks | None:
-        """One iteration whose allocations are recorded."""
+        """One iteration whose allocations are recorded; the batch is there before, for whichever is first would pay."""
+        self.tape.fill()
         profiler = self.profiler(step, memory=True)
         return peaks(_trace(profiler), step.labels, device=self.device.type)
 

@@ -104,12 +104,16 @@ class Tape:
         own = self.held[number]
         while True:
             if not own:
-                batch = next(self.source, None)
-                if batch is None:
-                    return
-                for held in self.held:
-                    held.append(batch)
+                self.fill()
+            if not own:
+                return
             yield own.popleft()
+
+    def fill(self) -> None:
+        """Read a batch ahead, for both."""
+        batch = next(self.source, None)
+        for held in self.held if batch is not None else ():
+            held.append(batch)
 
     @staticmethod
     def _endless(batches: Iterable[Mapping[str, Tensor]]) -> Iterator[Mapping[str, Tensor]]:
