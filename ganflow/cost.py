@@ -81,12 +81,14 @@ def measure(
     *,
     batch_size: int | None = None,
     networks: Mapping[str, nn.Module] | None = None,
+    active: Mapping[str, bool] | None = None,
 ) -> Cost:
     """Run the generated step on meta tensors.
 
     Args:
         batch_size: by default ``Trainer.batch_size``.
         networks: on the meta device, where they are built already.
+        active: condition -> its value in the iteration that is measured; those left out hold.
     """
     if experiment.fields is None or any(f.shape is None for f in experiment.fields.values()):
         note = Diagnostic("note", "no-shapes", "no shapes: the experiment has no dataset that declares them")
@@ -104,6 +106,7 @@ def measure(
         step = TrainStep(experiment, [batch], networks=networks, random=MetaRandom(), device="meta", graph=graph)
         graph = plan(graph, {c.name: True for c in graph.conditions if c.early})
         parameters = {n: sum(p.numel() for p in m.parameters()) for n, m in step.networks.items()}
+        graph = plan(graph, {**graph.active, **(active or {})})
         found = _run(step, graph, textbook=False)
         textbook = _run(step, graph, textbook=True)
     except GanflowError as error:

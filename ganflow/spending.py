@@ -12,7 +12,7 @@ autograd numbers its nodes as they are made, so the numbers between two values s
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,9 +39,9 @@ class Spent:
             nothing that a value is or that counts elsewhere. Of the largest run.
     """
 
-    runs: int = 0
-    forward: int = 0
-    backward: int = 0
+    runs: float = 0
+    forward: float = 0
+    backward: float = 0
     value: int = 0
     kept: int = 0
 
@@ -114,6 +114,18 @@ class Ledger(saved_tensors_hooks):
         found = {s._cdata: s for s in storages if s._cdata not in self._held}
         self._held |= found
         return sum(s.nbytes() for s in found.values())
+
+
+def mean_spent(iterations: Sequence[Mapping[Key, Spent]]) -> dict[Key, Spent]:
+    """Runs and FLOPs per iteration; bytes of the iteration that has most of them."""
+    found: dict[Key, Spent] = {}
+    for key in dict.fromkeys(k for one in iterations for k in one):
+        own, count = [one.get(key, Spent()) for one in iterations], len(iterations)
+        found[key] = Spent(
+            sum(s.runs for s in own) / count, sum(s.forward for s in own) / count, sum(s.backward for s in own) / count,
+            max(s.value for s in own), max(s.kept for s in own),
+        )  # fmt: skip
+    return found
 
 
 def phase_names(graph: StepGraph) -> dict[str, str]:

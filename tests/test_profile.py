@@ -170,6 +170,18 @@ def test_what_runs_now_and_then_says_how_often() -> None:
     assert [n for n in never.notes if "update G did not run" in n]
 
 
+def test_flops_are_those_of_the_iterations_that_ran() -> None:
+    found = profiled("D/Update.every = 4", steps=4, textbook=True)
+    wide, narrow = 2 * 8 * 4 * 16, 2 * 8 * 16 * 1
+    made, reused, real = row(found, "D", "fake"), row(found, "G", "fake"), row(found, "D", "D(real)")
+    assert made.forward_flops == 2 * wide / 4 and reused.forward_flops == 2 * wide * 3 / 4  # without D, G makes it
+    assert real.forward_flops == (wide + narrow) / 4 and reused.backward_flops == 3 * wide
+    frozen, reuse = (next(s for s in found.savings if s.counted is k) for k in (True, False))
+    assert frozen.flops == wide + narrow and reuse.flops == 2 * wide / 4
+    assert found.textbook is not None and found.flops is not None
+    assert found.textbook.flops == found.flops + wide + narrow
+
+
 def test_repeats_and_parts_of_a_batch_count_as_often_as_they_run() -> None:
     found = profiled("D/Update.repeat = 3")
     assert row(found, "D", "step D").runs == 3 and row(found, "", "next batch").runs == 3
@@ -234,6 +246,11 @@ def test_the_peak_is_the_most_that_is_there_at_one_time() -> None:
     found = peaks(trace, labels, device="cpu")
     assert found is not None and (found.total, found.phases["D"], found.phases["G"]) == (110, 110, 75)
     assert peaks(trace, labels, device="cuda").total == 7 and peaks(trace, labels, device="mps") is None
+
+
+def test_nobody_pays_for_the_batch() -> None:
+    found = profiled("Schedule.updates = ['D']", "D_loss = 'mean(softplus(-D(real)))'", "fake = 'real'", textbook=True)
+    assert found.textbook is not None and found.peak == found.textbook.peak  # there is nothing to freeze
 
 
 def test_a_measured_peak_holds_what_is_kept() -> None:

@@ -15,7 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,12 @@ from ganflow.errors import GanflowError
 from ganflow.experiment import Experiment
 from ganflow.inspection import Inspection, inspect, refuse
 from ganflow.profile.attribution import ITERATION, Attributed, Time, attributed
+from ganflow.profile.counts import counted
 from ganflow.profile.memory import Peaks, peaks
 from ganflow.profile.model import Profile, Section, Textbook
-from ganflow.profile.rows import savings, sections
+from ganflow.profile.rows import sections
 from ganflow.profile.stepping import ProfiledStep, Tape
+from ganflow.profile.table import iterations_text
 from ganflow.running import Counters
 from ganflow.settings import settings_of
 from ganflow.trainer import choose_device, dataset, training_batches
@@ -49,6 +51,7 @@ class _Found:
 
     pairs: list[tuple[float, float]] = field(default_factory=list)  # seconds of the plan, of the textbook loop
     profiled: list[Attributed] = field(default_factory=list)
+    ran: list[Mapping[str, bool]] = field(default_factory=list)  # conditions of each profiled iteration
     trace: str = ""
     memory: list[Peaks | None] = field(default_factory=list)
 
@@ -89,7 +92,7 @@ def measure(
     say(f"{experiment.name}: {warmup} iterations to warm up, {steps} measured, {steps} profiled, on {where}"
         + (", as many of the textbook loop" if textbook else ""))  # fmt: skip
     found = runner.run(steps, warmup, trace=trace)
-    return _profile(runner, inspection, found, warmup=warmup, data=kind)
+    return _profile(runner, replace(inspection, graph=runner.step.graph), found, warmup=warmup, data=kind)
 
 
 class _Runner:
@@ -132,6 +135,7 @@ class _Runner:
             vars(self.step.counters).update(vars(now))  # the same iteration again, for the profiler
             times, text = self.profiled(trace=trace and k == 0)
             found.profiled.append(times)
+            found.ran.append(self.step.ran)
             found.trace = found.trace or text
         while self.other is not None and len(found.pairs) < PAIRS and sum(map(sum, found.pairs)) < ENOUGH:
             found.pairs.append(self.pair(len(found.pairs)))  # a short step is compared more often
@@ -171,7 +175,8 @@ class _Runner:
         return times, _trace(profiler) if trace else ""
 
     def memory(self, step: ProfiledStep) -> Peaks | None:
-        """One iteration whose allocations are recorded."""
+        """One iteration whose allocations are recorded; the batch is there before, for whichever is first would pay."""
+        self.tape.fill()
         profiler = self.profiler(step, memory=True)
         return peaks(_trace(profiler), step.labels, device=self.device.type)
 
@@ -229,19 +234,20 @@ class Synthetic:
 
 
 def _profile(runner: _Runner, inspection: Inspection, found: _Found, *, warmup: int, data: str) -> Profile:
-    graph, cost, times = runner.step.graph, inspection.cost, mean(found.profiled)
+    graph, times = inspection.graph, mean(found.profiled)
+    cost, saved = counted(runner.experiment, inspection, found.ran)
     own = [a for a, _ in found.pairs]
     parts = sections(graph, cost, times, found.memory[0])
-    counted = bool(cost.spent)
     return Profile(
         name=graph.name, graph=graph, device=_device_name(runner.device),
         clock="device" if runner.device.type == "cuda" else "cpu", data=data,
         batch_size=runner.step.counters.batch_size, warmup=warmup, iterations=len(found.profiled),
         seconds=times.total, plain=(statistics.median(own), *middle(own)), sections=parts,
-        flops=sum(r.flops for s in parts for r in s.rows) if counted else None,
+        flops=sum(r.flops for s in parts for r in s.rows) if cost.spent else None,
         peak=found.memory[0].total if found.memory[0] else None,
         textbook=_textbook(found, cost) if runner.other is not None else None,
-        savings=savings(graph, cost), forwards=dict(forwards(graph)), notes=_notes(inspection, parts, len(own)),
+        savings=saved, forwards=dict(forwards(graph)),
+        notes=_notes(replace(inspection, cost=cost), parts, len(found.profiled), textbook=runner.other is not None),
         trace=found.trace,
     )  # fmt: skip
 
@@ -256,14 +262,13 @@ def _textbook(found: _Found, cost: Cost) -> Textbook:
     )  # fmt: skip
 
 
-def _notes(inspection: Inspection, parts: Sequence[Section], steps: int) -> tuple[str, ...]:
+def _notes(inspection: Inspection, parts: Sequence[Section], steps: int, *, textbook: bool) -> tuple[str, ...]:
     found = [str(n) for n in inspection.cost.notes]
     idle = [s.title for s in parts if s.name and not s.runs]
     if idle:
-        found.append(f"{', '.join(idle)} did not run in these {steps} iterations; --steps with a larger number may "
-                     "see it")  # fmt: skip
-    if inspection.graph.conditions:
-        found.append("FLOPs of the textbook loop are those of an iteration in which every condition holds")
+        found.append(f"{', '.join(idle)} did not run in {iterations_text(steps)}; a larger --steps may see it")
+    if textbook and inspection.cost.spent and any(not c.early for c in inspection.graph.conditions):
+        found.append("FLOPs of the textbook loop: as if all held that is decided during the iteration")
     return tuple(found)
 
 

@@ -122,7 +122,7 @@ def savings(graph: StepGraph, cost: Cost) -> tuple[Saving, ...]:
 
 
 def _frozen(graph: StepGraph, cost: Cost) -> Iterator[Saving]:
-    saved: dict[tuple[str, str], int] = {}
+    saved: dict[tuple[str, str], float] = {}
     freezes = {(p.name, a.node): ", ".join(a.freezes) for p in graph.walk() for a in p.evaluations}
     for key, spent in cost.textbook_spent.items():
         less = spent.backward - cost.spent.get(key, Spent()).backward
@@ -137,12 +137,12 @@ def _frozen(graph: StepGraph, cost: Cost) -> Iterator[Saving]:
 
 
 def _reused(graph: StepGraph, cost: Cost) -> Iterator[Saving]:
-    made: dict[str, int] = {}
+    made: dict[str, float] = {}
     for phase in graph.walk():
         for action in phase.actions:
             if isinstance(action, Evaluate):
                 spent = cost.spent.get((phase.name, action.node), Spent())
-                made[action.node] = spent.forward // max(spent.runs, 1)
+                made[action.node] = spent.forward / max(spent.runs, 1)
             elif isinstance(action, Reuse) and made.get(action.node):
                 label = graph.nodes[action.node].name or action.node
                 yield Saving(f"update {phase.name}: {label} reused, its forward is not repeated", made[action.node],

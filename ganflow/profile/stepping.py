@@ -37,16 +37,19 @@ class ProfiledStep(TrainStep):
         timed: put what takes time into ranges.
         labels: name of a range -> (phase, what).
         waited: seconds for batches, since somebody set it to 0.
+        ran: the conditions of the last iteration, as far as they were known before it.
     """
 
     def __init__(self, experiment: Experiment, batches: Any, *, textbook: bool = False, **given: Any) -> None:
         super().__init__(experiment, batches, **given)
         self.textbook, self.timed, self.waited = textbook, False, 0.0
         self.labels: dict[str, tuple[str, str]] = {}
+        self.ran: Mapping[str, bool] = {}
         self.phases = {u.name: phase.name for phase in self.graph.walk() for u in phase.updates}
         self._written: dict[tuple[tuple[bool, ...], bool], Callable[..., dict[str, Any]]] = {}
 
     def _variant(self, active: Mapping[str, bool], *, observed: bool) -> Callable[..., dict[str, Any]]:
+        self.ran = dict(active)
         if not (self.timed or self.textbook):
             return super()._variant(active, observed=observed)
         key = (tuple(active.values()), self.timed)
@@ -101,12 +104,16 @@ class Tape:
         own = self.held[number]
         while True:
             if not own:
-                batch = next(self.source, None)
-                if batch is None:
-                    return
-                for held in self.held:
-                    held.append(batch)
+                self.fill()
+            if not own:
+                return
             yield own.popleft()
+
+    def fill(self) -> None:
+        """Read a batch ahead, for both."""
+        batch = next(self.source, None)
+        for held in self.held if batch is not None else ():
+            held.append(batch)
 
     @staticmethod
     def _endless(batches: Iterable[Mapping[str, Tensor]]) -> Iterator[Mapping[str, Tensor]]:

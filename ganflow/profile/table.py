@@ -51,10 +51,15 @@ def head(profile: Profile) -> list[str]:
     p = profile
     middle, low, high = p.plain
     return [
-        f"{p.name} · batches of {p.batch_size}, {p.data} · {p.device} · {p.iterations} iterations",
-        f"one iteration: {ms(p.seconds)} ms profiled; without the profiler and waits for data "
-        f"{ms(middle)} ms ({ms(low)} to {ms(high)})",
+        f"{p.name} · batches of {p.batch_size}, {p.data} · {p.device} · {iterations_text(p.iterations)}",
+        f"one iteration: {ms(p.seconds)} ms profiled; "
+        f"{ms(middle)} ms ({ms(low)} to {ms(high)}) without profiler and data",
     ]
+
+
+def iterations_text(count: int) -> str:
+    """``1 iteration``, ``10 iterations``."""
+    return f"{count} iteration{'' if count == 1 else 's'}"
 
 
 def clock_words(profile: Profile) -> list[str]:
@@ -144,7 +149,8 @@ def avoided(profile: Profile) -> list[str]:
         found.append("both save, against a loop that evaluates each value anew in every update")
         found += [f"        {number(s.flops)}FLOP  {s.why}" for s in profile.savings if not s.counted]
     counts = ", ".join(f"{n} {k}" for n, k in profile.forwards.items())
-    return [*found, f"  forward passes in an iteration: {counts}"]
+    most = "at most " if profile.graph.conditions else ""
+    return [*found, f"  forward passes in an iteration: {most}{counts}"]
 
 
 def compared(profile: Profile, textbook: Textbook) -> list[tuple[str, str, str, str]]:
