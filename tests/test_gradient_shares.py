@@ -449,7 +449,6 @@ MLP.in_features = 1
 MLP.out_features = 1
 Network.optimizer = @SGD
 SGD.lr = 1.0
-SGD.fused = False
 E/Update.minimize = 'mean(square(E(x))) + 3 * mean(E(y))'
 Schedule.updates = ['E']
 """
