@@ -211,6 +211,9 @@ def schedules(experiment: Experiment, graph: StepGraph) -> dict[str, Callable[[A
 # -- optimizers ---------------------------------------------------------------------------------------------
 
 Argument = Callable[[Any], float]
+DENSE = frozenset(
+    {"Adam", "AdamW", "RMSprop", "Adadelta", "Adamax", "NAdam", "RAdam"}
+)  # torch's that refuse sparse ones
 
 
 def optimizer(
@@ -222,6 +225,11 @@ def optimizer(
     Args:
         sparse: some of the gradients will be, which no fused optimizer takes.
     """
+    if sparse and declared.name in DENSE:
+        raise GanflowError(
+            f"{name} has an embedding with sparse gradients, and {declared.name} takes none",
+            location=declared.location, code="type", hint="bind SGD or Adagrad, or give the embedding sparse=False",
+        )  # fmt: skip
     given = "\n".join(
         f"  {declared.name}.{k} = {getattr(v, 'source', v)!r}   {declared.where.get(k, '')}".rstrip()
         for k, v in declared.arguments.items()

@@ -473,6 +473,12 @@ def test_sparse_gradients(limit: str) -> None:
     torch.testing.assert_close(ours[2], dense[2])
 
 
+def test_an_optimizer_that_takes_no_sparse_gradients_is_refused() -> None:
+    text = SPARSE.replace("@SGD\nSGD.lr = 1.0", "@Adam")
+    with pytest.raises(ganflow.GanflowError, match="E has an embedding with sparse gradients, and Adam takes none"):
+        ganflow.TrainStep(ganflow.loads(text), [], networks={"E": Words()})
+
+
 # -- terms and weights --------------------------------------------------------------------------------------
 
 
