@@ -6,7 +6,7 @@ optimizers(step)[0]["info"]          # an update's own optimizer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -96,7 +96,7 @@ def optimizers(
     """Optimizer by network or update, and the arguments of each that change from step to step."""
     made: dict[str, Any] = {}
     changing: dict[str, Mapping[str, build.Argument]] = {}
-    held = owned(step.experiment, step.networks)
+    held, sparse = owned(step.experiment, step.networks), set(_sparse(step.networks.values()))
     for update in step.graph.updates:
         for key in update.steps:
             if key in made:
@@ -108,10 +108,20 @@ def optimizers(
                 parameters = step.parameters[update.name]
             assert declared is not None
             if parameters:
-                made[key], changing[key] = build.optimizer(step.experiment, declared, key, parameters, step.counters)
+                made[key], changing[key] = build.optimizer(
+                    step.experiment, declared, key, parameters, step.counters,
+                    sparse=any(id(p) in sparse for p in parameters),
+                )  # fmt: skip
             else:
                 made[key], changing[key] = Idle(), {}
     return made, changing
+
+
+def _sparse(networks: Iterable[nn.Module]) -> Iterator[int]:
+    """Ids of the tables of embeddings whose gradients hold only the rows that were read."""
+    for module in (m for network in networks for m in network.modules()):
+        if isinstance(module, (nn.Embedding, nn.EmbeddingBag)) and module.sparse:
+            yield id(module.weight)
 
 
 class Idle:

@@ -211,12 +211,25 @@ def schedules(experiment: Experiment, graph: StepGraph) -> dict[str, Callable[[A
 # -- optimizers ---------------------------------------------------------------------------------------------
 
 Argument = Callable[[Any], float]
+DENSE = frozenset(
+    {"Adam", "AdamW", "RMSprop", "Adadelta", "Adamax", "NAdam", "RAdam"}
+)  # torch's that refuse sparse ones
 
 
 def optimizer(
-    experiment: Experiment, declared: Optimizer, name: str, parameters: Sequence[nn.Parameter], counters: Any
-) -> tuple[torch.optim.Optimizer, Mapping[str, Argument]]:
-    """The optimizer, and those of its arguments that change from step to step."""
+    experiment: Experiment, declared: Optimizer, name: str, parameters: Sequence[nn.Parameter], counters: Any,
+    *, sparse: bool = False,
+) -> tuple[torch.optim.Optimizer, Mapping[str, Argument]]:  # fmt: skip
+    """The optimizer, and those of its arguments that change from step to step.
+
+    Args:
+        sparse: some of the gradients will be, which no fused optimizer takes.
+    """
+    if sparse and declared.name in DENSE:
+        raise GanflowError(
+            f"{name} has an embedding with sparse gradients, and {declared.name} takes none",
+            location=declared.location, code="type", hint="bind SGD or Adagrad, or give the embedding sparse=False",
+        )  # fmt: skip
     given = "\n".join(
         f"  {declared.name}.{k} = {getattr(v, 'source', v)!r}   {declared.where.get(k, '')}".rstrip()
         for k, v in declared.arguments.items()
@@ -227,7 +240,8 @@ def optimizer(
         now = {k: v(counters) if callable(v) else v for k, v in arguments.items()}
         cls = configurable(declared.name)
         _check_numbers(cls, now, declared)
-        made = _fused(_light(cls) if all(p.is_meta for p in parameters) else cls, parameters, now)
+        light = _light(cls) if all(p.is_meta for p in parameters) else cls
+        made = cls(parameters, **now) if sparse else _fused(light, parameters, now)
     return made, {k: v for k, v in arguments.items() if callable(v)}
 
 

@@ -257,18 +257,18 @@ class Loop:
     def report(self, weights: Mapping[str, float]) -> None:
         """The means since the last report; here, and only here, the host waits for the device."""
         means = self.averages.means()
-        now, count = time.perf_counter(), max(1, self.step.counters.step - self.reported)
-        times = {
-            "time/step": (now - self.since) / count,
-            "time/data": self.batches.seconds / count,
-            "time/images_per_second": count * self.settings.batch_size / (now - self.since),
-        }
-        self.logs.scalars(self.step.counters.step, {**means, **weights, **self.step.hyperparameters(), **times})
+        self.logs.scalars(self.step.counters.step, {**means, **weights, **self.step.hyperparameters(), **self.times()})
         losses = {k.removeprefix("loss/"): v for k, v in means.items() if k.startswith("loss/")}
         self.shown.report(losses, updates=[u.name for u in self.step.graph.updates])
         self.warn_of(losses)
         self.probe_again()
         self.reported, self.since, self.batches.seconds = self.step.counters.step, time.perf_counter(), 0.0
+
+    def times(self) -> dict[str, float]:
+        """Of the iterations since the last report; where all of them were looked at closely, none is known."""
+        seconds, count = time.perf_counter() - self.since, self.step.counters.step - self.reported
+        images = {"time/images_per_second": count * self.settings.batch_size / seconds}
+        return {"time/step": seconds / count, "time/data": self.batches.seconds / count, **images} if count else {}
 
     def probe_again(self) -> None:
         """What was exactly zero at the start should not be so for ever."""

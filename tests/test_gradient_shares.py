@@ -449,7 +449,6 @@ MLP.in_features = 1
 MLP.out_features = 1
 Network.optimizer = @SGD
 SGD.lr = 1.0
-SGD.fused = False
 E/Update.minimize = 'mean(square(E(x))) + 3 * mean(E(y))'
 Schedule.updates = ['E']
 """
@@ -472,6 +471,12 @@ def test_sparse_gradients(limit: str) -> None:
     assert ours[0] == pytest.approx(dense[0], rel=1e-6)
     assert ours[1] == pytest.approx(dense[1], rel=1e-6)
     torch.testing.assert_close(ours[2], dense[2])
+
+
+def test_an_optimizer_that_takes_no_sparse_gradients_is_refused() -> None:
+    text = SPARSE.replace("@SGD\nSGD.lr = 1.0", "@Adam")
+    with pytest.raises(ganflow.GanflowError, match="E has an embedding with sparse gradients, and Adam takes none"):
+        ganflow.TrainStep(ganflow.loads(text), [], networks={"E": Words()})
 
 
 # -- terms and weights --------------------------------------------------------------------------------------

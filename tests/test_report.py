@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import json
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -427,3 +428,10 @@ def test_errors_of_the_reader_say_where(tmp_path: Path) -> None:
     (path / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2,\n{"step": 3}\n')
     with pytest.raises(GanflowError, match="line 2"):
         read(path)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="there every file name is UTF-8")
+@pytest.mark.parametrize("name", ["page.html", "page.md"])
+def test_a_directory_whose_name_is_no_utf8(tmp_path: Path, name: str) -> None:
+    path = make(tmp_path / os.fsdecode(b"caf\xe9"), [row(1)])
+    assert "caf?" in report(path, tmp_path / name).read_text(encoding="utf-8")

@@ -107,6 +107,14 @@ def test_a_logged_loss_is_the_mean_of_its_interval(here: Path) -> None:
     assert found == pytest.approx(means, rel=1e-6)
 
 
+def test_times_are_those_of_iterations_that_nobody_looks_at(here: Path) -> None:
+    given = ["Trainer.log_every = 1", "Trainer.eval_every = 0", "Trainer.sample_every = 0"]
+    Trainer(ganflow.load(BASE, [*given, "Trainer.watch_every = 2"]), here / "half", progress=False).fit()
+    assert [bool(r["time/step"]) for r in rows(here / "half")] == [True, False] * 3
+    Trainer(ganflow.load(BASE, [*given, "Trainer.watch_every = 1"]), here / "all", progress=False).fit()
+    assert not [tag for tag in rows(here / "all")[0] if tag.startswith("time/")]
+
+
 def test_tensorboard_reads_it(run: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -41,7 +41,7 @@ def report(run: Path, out: Path | None = None, *, command: str = "ganflow") -> P
                            hint=f"end the name in {', '.join((*HTML, *MARKDOWN))}")  # fmt: skip
     found = read(run)
     if ending in HTML:
-        return write_whole(out, page(found, command=command))
+        return write_whole(out, _utf8(page(found, command=command)))
     text, pictures = markdown(found, out, command=command)
     for path, svg in pictures.items():
         try:
@@ -49,4 +49,9 @@ def report(run: Path, out: Path | None = None, *, command: str = "ganflow") -> P
         except OSError as error:
             raise cannot_write(path.parent, error) from error
         write_whole(path, svg)
-    return write_whole(out, text)
+    return write_whole(out, _utf8(text))
+
+
+def _utf8(text: str) -> bytes:
+    """A directory may have a name that is no UTF-8; a question mark stands for what cannot be written."""
+    return text.encode("utf-8", errors="replace")
