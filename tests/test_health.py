@@ -569,6 +569,8 @@ def test_what_is_normal_is_not_reported(series: dict[str, Any]) -> None:
 def test_short_runs_are_too_short_to_tell() -> None:
     assert codes([]) == codes([{"step": 1, "loss/G": 1.0}]) == [("unknown", "too-short")]
     assert codes(rows_of(4, health__diversity__fake=always(0.9))) == [("unknown", "too-short")]
+    counted = [{"step": float(k), "loss/G": 1.0, "health/nonfinite/weights/G": 3.0} for k in range(1, 21)]
+    assert ("unknown", "too-short") in codes(counted)  # comes with the histograms, and is no close look
     two = rows_of(2, health__diversity__fake=always(0.0), health__update_ratio__G=always(1.0))
     assert codes(two) == [("unknown", "too-short")]
     assert codes(rows_of(2, loss__G=always(math.nan)))[0] == ("warning", "not-finite"), "one NaN is enough"
