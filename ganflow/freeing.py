@@ -145,16 +145,24 @@ def retains(graph: StepGraph, update: UpdatePlan, *, whole: bool) -> bool:
         return update.retain_graph
     phases = list(graph.walk())
     mine = [k for k, phase in enumerate(phases) if any(u.name == update.name for u in phase.updates)]
-    names = [u.name for u in phases[mine[0]].updates]
-    again = phases[mine[0]].times > 1 or len(mine) > 1
-    later = {u.name for phase in phases[mine[0] + 1 :] for u in phase.updates}
-    later |= set(names[names.index(update.name) + (not again) :])
+    members = phases[mine[0]].updates
+    beside = members[[u.name for u in members].index(update.name) + 1 :]
+    again = (update.name,) if phases[mine[0]].times > 1 or len(mine) > 1 else ()
+    later = {*again, *(u.name for u in beside), *(u.name for phase in phases[mine[0] + 1 :] for u in phase.updates)}
     made = {a.node: a for phase in phases[: mine[0] + 1] for a in phase.evaluations}
+    reached = _behind(graph, update.loss, made)
+    kept = any(later & set(made[name].kept_for) for name in reached)
+    return kept or any(made[n].graph for u in beside for n in reached & _behind(graph, u.loss, made))
+
+
+def _behind(graph: StepGraph, loss: str, made: Mapping[str, Evaluate]) -> set[str]:
+    """What is evaluated and a backward pass from ``loss`` to its very beginning reaches."""
     cut = {edge for action in made.values() for edge in action.cut}
-    reached = [update.loss]
-    for name in reached:
-        if name in made and later & set(made[name].kept_for):
-            return True
-        inputs = enumerate(graph.nodes[name].inputs)
-        reached += [i for position, i in inputs if (name, position) not in cut and i not in reached]
-    return False
+    reached = dict.fromkeys([loss])
+    stack = [loss]
+    while stack:
+        name = stack.pop()
+        new = [i for p, i in enumerate(graph.nodes[name].inputs) if (name, p) not in cut and i not in reached]
+        reached |= dict.fromkeys(new)
+        stack += new
+    return reached.keys() & made.keys()

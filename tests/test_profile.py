@@ -150,6 +150,15 @@ def test_the_textbook_loop_trains_the_same(program: str) -> None:
     assert difference(run(program, textbook=True), trained(program)) <= 1e-12
 
 
+def test_a_textbook_pass_leaves_the_graph_that_a_later_member_needs() -> None:
+    """D's whole pass goes through `fake`, which both generator updates differentiate; the plan's stops at D."""
+    found = profiled(
+        "pred = 'D(fake)'", "D_loss = 'mean(softplus(pred))'", "G_loss = '-mean(pred)'", "H/Update.trains = 'G'",
+        "H/Update.minimize = 'mean(square(fake - real))'", "Schedule.updates = [('G', 'D', 'H')]", textbook=True,
+    )  # fmt: skip
+    assert found.textbook is not None and not found.notes
+
+
 def run(program: str, *, timed: bool = False, textbook: bool = False) -> Any:
     case, draws = CASES[program], Draws()
     step = ProfiledStep(program_of(program), case.batches(), networks=case.build(), random=draws, textbook=textbook)
