@@ -159,6 +159,13 @@ def test_a_textbook_pass_leaves_the_graph_that_a_later_member_needs() -> None:
     assert found.textbook is not None and not found.notes
 
 
+def test_what_is_not_known_of_conditions_on_tensors_is_not_told() -> None:
+    """D never steps here, and what a textbook loop spends for it is no part of a ratio."""
+    found = profiled("D/Update.when = 'mean(fake) > 100'", textbook=True)
+    assert found.textbook is not None and found.textbook.flops is None and not found.savings
+    assert found.flops and any("not counted where conditions" in note for note in found.notes)
+
+
 def run(program: str, *, timed: bool = False, textbook: bool = False) -> Any:
     case, draws = CASES[program], Draws()
     step = ProfiledStep(program_of(program), case.batches(), networks=case.build(), random=draws, textbook=textbook)

@@ -27,6 +27,7 @@ from ganflow.cost import Cost
 from ganflow.data.progress import say
 from ganflow.errors import GanflowError
 from ganflow.experiment import Experiment
+from ganflow.graph import StepGraph
 from ganflow.inspection import Inspection, inspect, refuse
 from ganflow.profile.attribution import ITERATION, Attributed, Time, attributed
 from ganflow.profile.counts import counted
@@ -236,6 +237,8 @@ class Synthetic:
 def _profile(runner: _Runner, inspection: Inspection, found: _Found, *, warmup: int, data: str) -> Profile:
     graph, times = inspection.graph, mean(found.profiled)
     cost, saved = counted(runner.experiment, inspection, found.ran)
+    if _decides_on_the_way(graph):  # which of its arms an iteration took is not known to the count
+        cost, saved = replace(cost, textbook=0, textbook_spent={}), ()
     own = [a for a, _ in found.pairs]
     parts = sections(graph, cost, times, found.memory[0])
     return Profile(
@@ -267,9 +270,14 @@ def _notes(inspection: Inspection, parts: Sequence[Section], steps: int, *, text
     idle = [s.title for s in parts if s.name and not s.runs]
     if idle:
         found.append(f"{', '.join(idle)} did not run in {iterations_text(steps)}; a larger --steps may see it")
-    if textbook and inspection.cost.spent and any(not c.early for c in inspection.graph.conditions):
-        found.append("FLOPs of the textbook loop: as if all held that is decided during the iteration")
+    if textbook and inspection.cost.spent and _decides_on_the_way(inspection.graph):
+        found.append("FLOPs of the textbook loop and what the plan saves of them are not counted where conditions are "
+                     "decided during the iteration")  # fmt: skip
     return tuple(found)
+
+
+def _decides_on_the_way(graph: StepGraph) -> bool:
+    return any(not c.early for c in graph.conditions)
 
 
 def mean(iterations: Sequence[Attributed]) -> Attributed:
