@@ -253,7 +253,7 @@ def check(
 def profile(
     config: Config,
     set_: Set = [],  # noqa: B006
-    steps: Annotated[int, typer.Option(min=1, help="Iterations that are measured.")] = 10,
+    steps: Annotated[int, typer.Option(min=1, max=10_000, help="Iterations that are measured.")] = 10,
     out: Annotated[
         list[Path], typer.Option(help="Write it here, too: .html, .json or .txt; may be repeated.", metavar="FILE")
     ] = [],  # noqa: B006

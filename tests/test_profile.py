@@ -464,3 +464,9 @@ def test_what_cannot_be_done_is_said_before_anything_runs(
 def test_synthetic_batches_need_shapes() -> None:
     with pytest.raises(ganflow.GanflowError, match="shapes of the batch are not known"):
         measure(program_of("gan"), synthetic=True)
+
+
+@pytest.mark.parametrize("steps", ["0", "10001", "99999999999999999"])
+def test_a_number_of_iterations_that_would_never_end_is_refused(steps: str, capsys: pytest.CaptureFixture[str]) -> None:
+    found = command(capsys, "profile", "none.gin", "--steps", steps)
+    assert found.status == 2 and "--steps" in found.err
