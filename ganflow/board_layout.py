@@ -52,7 +52,7 @@ _CLOSED = frozenset({SETTINGS, TIME})
 _FAMILIES = (
     _Family(TRAINING, "gradient norms", "grad_norm/"),
     _Family(TRAINING, "whose gradient moves {group}", "grad_share/(?P<group>[^/]+)/"),
-    _Family(METRICS, "{group}", "metric/(?P<group>.+)$"),  # a chart each: dB would flatten what ends at 1
+    _Family(METRICS, "{group}", "metric/(?P<group>.+)$"),  # a chart each, too: dB flatten what ends at 1
     _Family(GRADIENTS, "gradient norms after clipping", "grad_norm_clipped/"),
     _Family(GRADIENTS, "gradient at {group}", "grad_at/(?P<group>[^/]+)/"),
     _Family(GRADIENTS, "gradient norms of the terms of {group}", "grad_term/(?P<group>[^/]+)/"),
@@ -81,6 +81,8 @@ def sections(tags: Sequence[str], losses: Mapping[str, Sequence[str]]) -> tuple[
             found[TRAINING][Chart(f"losses of {update}", tuple(f"{re.escape(tag)}$" for tag in shown))] = None
     for tag in {tag for own in losses.values() for tag in own} & left.keys():
         del left[tag]
+    if sum(tag.startswith("metric/") for tag in left) > 1:
+        found[METRICS] = {Chart("all metrics", ("metric/",)): None}
     for family in _FAMILIES:
         for tag in [tag for tag in left if re.match(family.pattern, tag)]:
             chart = _chart(family, tag)

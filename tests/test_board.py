@@ -146,6 +146,12 @@ def test_texts_histograms_and_pictures(tabs: Tabs, run: Path) -> None:
     assert "weights/G/" in "".join(sorted(found)) and any(t.startswith("gradients/D/D/") for t in found)
 
 
+def test_several_metrics_have_a_chart_together_and_one_each() -> None:
+    one, two = (sections([f"metric/{m}" for m in names], {}) for names in (("l1",), ("l1", "psnr")))
+    assert [c.title for s in one for c in s.charts] == ["l1"]
+    assert [c.title for s in two for c in s.charts] == ["all metrics", "l1", "psnr"]
+
+
 def test_a_row_of_hparams_has_the_settings_and_the_final_metrics(tabs: Tabs, run: Path) -> None:
     from tensorboard.plugins.hparams import api_pb2
 
