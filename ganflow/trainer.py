@@ -227,12 +227,14 @@ class Loop:
             logs = self.step(log_gradients=report)
         self.averages.add(logs)
         self.shown.advance()
-        if due == self.total or self.due(self.settings.eval_every, due):
-            seen |= self.evaluate()
-        if report:
-            self.report({k: float(v) for k, v in logs.items() if not isinstance(v, Tensor)} | seen)
-        elif seen:
-            self.logs.scalars(due, seen)
+        try:
+            if due == self.total or self.due(self.settings.eval_every, due):
+                seen |= self.evaluate()
+        finally:  # an evaluation that is interrupted takes no losses with it
+            if report:
+                self.report({k: float(v) for k, v in logs.items() if not isinstance(v, Tensor)} | seen)
+            elif seen:
+                self.logs.scalars(due, seen)
         if due < self.total:
             for every, action in (
                 (self.settings.sample_every, self.sample), (self.settings.checkpoint_every, self.save_weights),

@@ -27,6 +27,7 @@ LAYERS = {
     "experiment": 1,
     "palette": 1,
     "quantities": 1,
+    "webpage": 1,
     "nodes": 2,
     "graph": 2,
     "scheduler": 3,
@@ -153,6 +154,7 @@ COMPILER |= {"modes", "reuse", "scheduler", "checks", "codegen", "views", "plan_
 COMPILER |= {"declare", "declared", "stages", "actions", "freeing", "printing", "writing", "verify", "json_view"}
 COMPILER |= {"reach", "diff", "arithmetic", "chains", "measuring", "nodetable", "palette", "pictures", "board_layout"}
 COMPILER |= {"paths", "habits", "games", "judges", "judged", "domains", "penalties", "quantities", "cuts", "lines"}
+COMPILER |= {"webpage"}
 HEAVY = {"torch", "torchmetrics", "gin"}
 
 # What gin files name: plain Python and torch, usable without gin and without an experiment.

@@ -25,7 +25,7 @@ from ganflow import trainer as trainer_module
 from ganflow.data.loader import loader
 from ganflow.experiment import gin_text
 from ganflow.sampling import open_run
-from ganflow.trainer import Trainer, dataset
+from ganflow.trainer import Loop, Trainer, dataset
 from golden_text import GOLDEN
 
 BASE = GOLDEN / "errors" / "base.gin"
@@ -105,6 +105,17 @@ def test_a_logged_loss_is_the_mean_of_its_interval(here: Path) -> None:
     found = [float(r["loss/G_L1"]) for r in rows(coarse) if r["loss/G_L1"]]
     means = [each[0], (each[1] + each[2]) / 2, sum(each[3:6]) / 3]  # the first iteration has a row of its own
     assert found == pytest.approx(means, rel=1e-6)
+
+
+def test_an_interrupted_evaluation_takes_no_losses_with_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: Loop) -> dict[str, float]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Loop, "evaluate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(ganflow.load(BASE, ["Trainer.log_every = 2"]), run_dir="run", progress=False).fit()
+    last = rows(Path("run"))[-1]
+    assert last["step"] == "4" and last["loss/D_fake"] and not last.get("metric/l1")
 
 
 def test_times_are_those_of_iterations_that_nobody_looks_at(here: Path) -> None:

@@ -17,6 +17,7 @@ from ganflow.palette import BAND, CARD, LINE, PAGE, QUIET, TEXT, Themed
 from ganflow.pictures.model import Moment, Picture
 from ganflow.pictures.svg import drawn
 from ganflow.pictures.theme import page_style
+from ganflow.webpage import head
 
 FOCUS = Themed("#0b63ce", "#7ab8ff")
 _VARIABLES = {"page": PAGE, "band": BAND, "card": CARD, "text": TEXT, "quiet": QUIET, "line": LINE, "focus": FOCUS}
@@ -25,19 +26,8 @@ _VARIABLES = {"page": PAGE, "band": BAND, "card": CARD, "text": TEXT, "quiet": Q
 def html_text(picture: Picture, *, below: str = "", css: str = "") -> str:
     """The page; ``below``: more of it, as HTML, after the picture and what belongs to it; ``css``: how that looks."""
     steps = "\n".join(f"<li>{escape(_lane(picture, m))}: {escape(m.text)}</li>" for m in picture.moments)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{escape(picture.title)}: step graph</title>
-<style>
-{variables(_VARIABLES)}
-{page_style(picture.networks)}
-{_resource("page.css")}{css}</style>
-</head>
-<body>
+    style = f"{variables(_VARIABLES)}\n{page_style(picture.networks)}\n{_resource('page.css')}{css}"
+    return f"""{head(f"{picture.title}: step graph", style)}<body>
 <header>
 <h1>{escape(picture.title)}</h1>
 <p>{escape(picture.summary)}</p>

@@ -20,6 +20,7 @@ from ganflow.report.drawing import drawn
 from ganflow.report.reading import WEIGHTS, RunData
 from ganflow.report.words import LEVELS, chosen, commands, described, exactness, facts, last_value, linked, lost
 from ganflow.report.words import size_text as size
+from ganflow.webpage import head
 
 WIDTH, HEIGHT = 560, 1400  # of a picture, in pixels at most
 ACCENT = Themed("#0b63ce", "#7ab8ff")
@@ -41,18 +42,8 @@ def page(run: RunData, *, command: str = "ganflow") -> str:
     links = " ".join(f'<a href="#{_anchor(title)}">{escape(title)}</a>' for title, _ in there)
     body = "\n".join(f'<section id="{_anchor(title)}">\n<h2>{escape(title)}</h2>\n{body}\n</section>'
                      for title, body in there)  # fmt: skip
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{escape(run.name)}: report</title>
-<style>
-{_variables()}
-{files("ganflow.report").joinpath("page.css").read_text(encoding="utf-8")}</style>
-</head>
-<body>
+    style = f"{_variables()}\n{files('ganflow.report').joinpath('page.css').read_text(encoding='utf-8')}"
+    return f"""{head(f"{run.name}: report", style)}<body>
 <header>
 <h1>{escape(run.name)}</h1>
 <p>{_summary(run, findings)}</p>
