@@ -131,6 +131,7 @@ LAYERS = {
     "health": 5,
     "diagnosis": 3,
     "watch": 5,
+    "loop": 5,
     "trainer": 5,
     "profile": 6,
     "sampling": 6,

@@ -21,11 +21,11 @@ from PIL import Image
 
 import ganflow
 from commands import ganflow as command
-from ganflow import trainer as trainer_module
+from ganflow import loop as loop_module
 from ganflow.data.loader import loader
 from ganflow.experiment import gin_text
 from ganflow.sampling import open_run
-from ganflow.trainer import Loop, Trainer, dataset
+from ganflow.trainer import Trainer, dataset
 from golden_text import GOLDEN
 
 BASE = GOLDEN / "errors" / "base.gin"
@@ -108,10 +108,10 @@ def test_a_logged_loss_is_the_mean_of_its_interval(here: Path) -> None:
 
 
 def test_an_interrupted_evaluation_takes_no_losses_with_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(_: Loop) -> dict[str, float]:
+    def interrupted(_: object) -> dict[str, float]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Loop, "evaluate", interrupted)
+    monkeypatch.setattr(loop_module.Loop, "evaluate", interrupted)
     with pytest.raises(KeyboardInterrupt):
         Trainer(ganflow.load(BASE, ["Trainer.log_every = 2"]), run_dir="run", progress=False).fit()
     last = rows(Path("run"))[-1]
@@ -222,14 +222,14 @@ def test_the_host_waits_only_where_it_reports(here: Path, monkeypatch: pytest.Mo
     """Between two reports nothing asks a tensor for its value."""
     asked: list[int] = []
     step_now = {"n": 0}
-    iteration = trainer_module.Loop.iteration
+    iteration = loop_module.Loop.iteration
 
     def counted(self: Any) -> None:
         step_now["n"] = self.step.counters.step + 1
         iteration(self)
         step_now["n"] = 0
 
-    monkeypatch.setattr(trainer_module.Loop, "iteration", counted)
+    monkeypatch.setattr(loop_module.Loop, "iteration", counted)
     for name in ("item", "tolist", "__float__", "__bool__", "__int__", "numpy"):
         original = getattr(torch.Tensor, name)
 
