@@ -108,6 +108,8 @@ LAYERS = {
     "events": 4,
     "rundir": 4,
     "logs": 4,
+    "codec": 4,
+    "closure": 4,
     "checkpoint": 4,
     "components": 4,
     "ginfile": 4,
