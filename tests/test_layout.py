@@ -109,6 +109,7 @@ LAYERS = {
     "rundir": 4,
     "logs": 4,
     "checkpoint": 4,
+    "snapshots": 4,
     "components": 4,
     "ginfile": 4,
     "build": 4,
