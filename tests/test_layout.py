@@ -110,6 +110,7 @@ LAYERS = {
     "logs": 4,
     "checkpoint": 4,
     "snapshots": 4,
+    "store": 4,
     "components": 4,
     "ginfile": 4,
     "build": 4,
