@@ -111,6 +111,8 @@ LAYERS = {
     "codec": 4,
     "closure": 4,
     "checkpoint": 4,
+    "snapshots": 4,
+    "store": 4,
     "components": 4,
     "ginfile": 4,
     "build": 4,
