@@ -1,4 +1,4 @@
-"""What a run reports: TensorBoard, ``metrics.jsonl`` and ``metrics.csv``, and averages between two reports.
+"""What a run reports: TensorBoard, ``metrics.jsonl`` and ``metrics.csv``.
 
     averages = Averages()
     with Logs("runs/pix2pix") as logs:
@@ -24,9 +24,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
 from ganflow import protos
 from ganflow.board_layout import Section
 from ganflow.data.sink import whole_or_nothing
@@ -39,71 +36,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 Layout = Callable[[Sequence[str]], Sequence[Section]]
-
-
-class Averages:
-    """Means of a step's values over the steps since the last ``means()``; the host waits only there.
-
-        averages.add({"loss/G": g, "loss/D": d})         # 0-d tensors on any device
-        averages.means()                                 # {"loss/G": 0.7, "loss/D": 0.3}
-
-    Keys may differ from step to step: each mean is over the steps that had the key. A value that was NaN or
-    infinite makes its mean so. Half precision is added in float32.
-    """
-
-    def __init__(self) -> None:
-        self._groups: dict[tuple[str, ...], _Group] = {}
-
-    def add(self, logs: Mapping[str, Tensor | float]) -> None:
-        """Add one step's values, 0-d tensors: one fused addition for each device and dtype.
-
-        Numbers, such as the weights of terms, are left out: whoever reports has them without waiting.
-        """
-        names = tuple([name for name, value in logs.items() if isinstance(value, Tensor)])
-        values: list[Tensor] = [logs[name] for name in names]  # type: ignore[misc]
-        group = self._groups.get(names)
-        if group is None:
-            self._groups[names] = _Group(names, values)
-        else:
-            group.add(values)
-
-    def means(self) -> dict[str, float]:
-        """The mean of each key, in the order in which they first came; one transfer per device. Starts anew."""
-        groups, self._groups = list(self._groups.values()), {}
-        sums = _to_host([total for group in groups for total in group.sums])
-        totals: dict[str, float] = {}
-        counts: dict[str, int] = {}
-        for (name, count), value in zip(((n, g.count) for g in groups for n in g.names), sums, strict=True):
-            totals[name] = totals.get(name, 0.0) + value
-            counts[name] = counts.get(name, 0) + count
-        return {name: total / counts[name] for name, total in totals.items()}
-
-
-class _Group:
-    """Sums over the steps that had the same keys."""
-
-    def __init__(self, names: tuple[str, ...], values: list[Tensor]) -> None:
-        assert all(value.ndim == 0 for value in values), "logs hold 0-d tensors"
-        self.names, self.count = names, 1
-        # copies: the sums are added to in place, and the step may use its own tensors again
-        self.sums = [x.detach().to(torch.promote_types(x.dtype, torch.float32), copy=True) for x in values]
-
-    def add(self, values: list[Tensor]) -> None:
-        if self.sums:
-            # cheaper than no_grad, in every iteration: a step's logs are detached
-            torch._foreach_add_(self.sums, [x.detach() if x.requires_grad else x for x in values])
-        self.count += 1
-
-
-def _to_host(values: list[Tensor]) -> list[float]:
-    kinds: dict[tuple[torch.device, torch.dtype], list[int]] = {}
-    for i, value in enumerate(values):
-        kinds.setdefault((value.device, value.dtype), []).append(i)
-    found = [0.0] * len(values)
-    for places in kinds.values():
-        for i, number in zip(places, torch.stack([values[i] for i in places]).tolist(), strict=True):
-            found[i] = number
-    return found
 
 
 class Logs:

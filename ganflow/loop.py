@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 
 from ganflow import images
+from ganflow.averages import Averages
 from ganflow.data.loader import Batches
 from ganflow.display import Display
 from ganflow.files import write_whole
-from ganflow.logs import Averages, Logs
+from ganflow.logs import Logs
 from ganflow.presenting import PROBE
 from ganflow.probe import Probe, compared, probe_if_it_fits
 from ganflow.settings import Settings

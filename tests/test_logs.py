@@ -23,10 +23,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ganflow import images, protos, rundir
+from ganflow.averages import Averages
 from ganflow.data import sink as sink_module
 from ganflow.errors import GanflowError
 from ganflow.events import Records
-from ganflow.logs import Averages, Logs
+from ganflow.logs import Logs
 
 TEXTS = {"config": "train = [@D]\n", "plan": "update D ✂\n", "source": "def step():\n    pass\n"}
 BIG = {"scalars": 0, "tensors": 0, "images": 0}

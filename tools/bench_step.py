@@ -37,7 +37,7 @@ from torch import Tensor, nn  # noqa: E402
 
 import ganflow  # noqa: E402
 from ganflow import build  # noqa: E402
-from ganflow.logs import Averages  # noqa: E402
+from ganflow.averages import Averages  # noqa: E402
 from handwritten.mlp_gan import MLPGAN  # noqa: E402
 from handwritten.pix2pix import Pix2Pix  # noqa: E402
 
