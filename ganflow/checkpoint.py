@@ -94,6 +94,11 @@ class Writer:
         except RuntimeError:  # no more threads to be had
             self._work()
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is not written yet."""
+        return self._thread is not None
+
     def check(self) -> GanflowError | None:
         """What went wrong since it was last asked, once."""
         with self._lock:

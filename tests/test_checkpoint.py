@@ -293,6 +293,8 @@ def test_a_truncated_one_does_not_push_out_a_whole_one(store: Store) -> None:
     for step in (1, 2, 3):
         store.write(step, payload(step))
     store.file(3).write_bytes(b"")
+    store.prune(2)
+    assert store.steps() == (1, 2, 3)
     store.prune(1)
     assert store.steps() == (2, 3) and same(store.read(2), payload(2))
 
@@ -402,30 +404,69 @@ def test_waiting_ends_the_rests(store: Store) -> None:
 # -- kill -9 --------------------------------------------------------------------------------------------------
 
 
-def killed_while_writing(store: Store, seconds: float) -> None:
-    """A child writes 2, 3, 3 again, 4, ... with retention, until it is killed."""
-    child = os.fork()
-    if child == 0:
-        try:
-            writer = Writer(store, share=1.0)
-            for step in (s for s in range(2, 10_000) for _ in range(2)):
-                writer.put(step, payload(step), then=[lambda: store.prune(2, {1})])
-                writer.wait()
-        finally:
-            os._exit(1)
-    time.sleep(seconds)
-    os.kill(child, signal.SIGKILL)
-    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+def write_many(store: Store, first: Callable[[], object], steps: range) -> None:
+    """In a child: 2, 2 again with other numbers, 3, ... with retention."""
+    try:
+        writer = Writer(store, share=1.0)
+        for step, seed in ((s, s + again) for s in steps for again in (0, 1)):
+            writer.put(step, payload(seed), then=[lambda: store.prune(2, {1})])
+            writer.wait()
+            first()
+    finally:
+        os._exit(1)
+
+
+def check_what_is_left(folder: Path) -> None:
+    store = Store(folder)
+    steps = store.steps()
+    assert steps[0] == 1 and same(store.read(1), payload(1))
+    assert all(any(same(store.read(step), payload(seed)) for seed in (step, step + 1)) for step in steps)
+    store.prune(2, {1})
+    assert len(list(folder.iterdir())) == 2 * len(store.steps())
+    store.write(20_000, payload(5))
+    assert same(store.read(20_000), payload(5))
 
 
 @pytest.mark.parametrize("round_", range(50))
 def test_a_killed_writer_leaves_only_whole_ones(tmp_path: Path, round_: int) -> None:
     store = Store(tmp_path)
     store.write(1, payload(1))
-    killed_while_writing(store, random.Random(round_).uniform(0.005, 0.12))
-    steps = store.steps()
-    assert steps[0] == 1 and all(same(store.read(step), payload(step)) for step in steps)
-    Store(tmp_path).prune(2, {1})
-    assert len(list(tmp_path.iterdir())) == 2 * len(store.steps())
-    store.write(20_000, payload(5))
-    assert same(store.read(20_000), payload(5))
+    ready, told = os.pipe()
+    child = os.fork()
+    if child == 0:
+        write_many(store, lambda: os.write(told, b"."), range(2, 10_000))
+    os.read(ready, 1)
+    time.sleep(random.Random(round_).uniform(0, 0.04))
+    os.kill(child, signal.SIGKILL)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    os.close(ready)
+    os.close(told)
+    check_what_is_left(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_writer_that_ends_before_any_change_of_the_folder_leaves_only_whole_ones(tmp_path: Path) -> None:
+    changes, ended = ("replace", "unlink", "fsync", "close", "open"), 0
+    for count in range(1000):
+        folder = tmp_path / str(count)
+        store = Store(folder)
+        store.write(1, payload(1))
+        child = os.fork()
+        if child == 0:
+            left = [count]
+
+            def ending(real: Callable[..., Any], left: list[int] = left) -> Callable[..., Any]:
+                def call(*given: Any, **named: Any) -> Any:
+                    left[0] -= 1
+                    return real(*given, **named) if left[0] >= 0 else os._exit(77)
+
+                return call
+
+            for name in changes:
+                setattr(os, name, ending(getattr(os, name)))
+            write_many(store, lambda: None, range(2, 4))
+        ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        check_what_is_left(folder)
+        if ended != 77:
+            break
+    assert ended == 1 and count > 50
