@@ -29,6 +29,7 @@ from torch import Tensor
 
 from ganflow import protos
 from ganflow.board_layout import Section
+from ganflow.data.seeding import untouched
 from ganflow.data.sink import whole_or_nothing
 from ganflow.errors import GanflowError
 from ganflow.events import EventFile, Records
@@ -210,7 +211,8 @@ class Logs:
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
         try:
-            yield
+            with untouched():
+                yield
         except OSError as error:
             after = f"{self._last}, and nothing that was written before is harmed"
             place = Path(os.fsdecode(error.filename)) if error.filename else self.run_dir

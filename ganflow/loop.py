@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ganflow import images
 from ganflow.data.loader import Batches
+from ganflow.data.seeding import untouched
 from ganflow.display import Display
 from ganflow.files import write_whole
 from ganflow.logs import Averages, Logs
@@ -145,6 +146,7 @@ class Loop:
     def due(every: int, step: int) -> bool:
         return bool(every) and step % every == 0
 
+    @untouched()
     def report(self, weights: Mapping[str, float]) -> None:
         """The means since the last report; here, and only here, the host waits for the device."""
         means = self.averages.means()
@@ -180,6 +182,7 @@ class Loop:
             self.shown.say(f"warning: {', '.join(bad)} not finite at step {self.step.counters.step}; "
                            "a smaller lr or clip_norm may help")  # fmt: skip
 
+    @untouched()
     def sample(self) -> None:
         """The grid at the fixed inputs, as a file and in TensorBoard."""
         import numpy as np
@@ -193,12 +196,14 @@ class Loop:
             self.picture = images.save(picture, path, status=1)
             self.logs.images(self.step.counters.step, f"images/{self.validation.split}", np.asarray(picture))
 
+    @untouched()
     def evaluate(self) -> dict[str, float]:
         """The metrics on the held-out split, by their tags."""
         with self.uncounted():
             self.metrics = self.validation.metrics()
         return {f"metric/{k}": v for k, v in self.metrics.items()}
 
+    @untouched()
     def save_weights(self) -> None:
         """The weights of all networks, whole or not at all."""
         with self.uncounted():

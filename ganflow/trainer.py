@@ -19,6 +19,8 @@ from ganflow import build, rundir
 from ganflow.board import beside
 from ganflow.data.loader import Batches, loader
 from ganflow.data.progress import say
+from ganflow.data.seeding import as_now, seed_all, seed_of, seeded
+from ganflow.determinism import only_deterministic, said
 from ganflow.display import clock, display
 from ganflow.errors import GanflowError
 from ganflow.experiment import Diagnostic, Experiment, Text, gin_text
@@ -72,6 +74,10 @@ class Trainer:
 
     def fit(self) -> Result:
         """Train to the end. An interrupted run keeps its weights and everything that was logged."""
+        with only_deterministic(self.settings.deterministic):
+            return self._fit()
+
+    def _fit(self) -> Result:
         check_length(self.experiment, self.settings)
         inspection = inspect(self.experiment)
         refuse(inspection.findings, strict=self.strict)
@@ -82,6 +88,7 @@ class Trainer:
         for finding in inspection.findings:
             say(str(finding))
         step, batches = prepare(self.experiment, data, settings, networks=self.given_networks, device=device)
+        as_seeded = as_now()
         validation = Validation(step, data, settings)
         validation.rehearse()
         found = self.probe(step, settings, said=inspection.findings)
@@ -101,6 +108,9 @@ class Trainer:
             ):  # fmt: skip
                 many = f"{len(batches.batches.samples)} training samples, batches of {settings.batch_size}"
                 shown.say(f"{self.run_dir}: {total} iterations on {device}; {many}")
+                for line in said(step, deterministic=settings.deterministic):
+                    shown.say(line)
+                as_seeded()
                 return Loop(self.run_dir, settings, step, batches, validation, logs, shown, total, found).run()
 
     def probe(self, step: TrainStep, settings: Settings, *, said: Sequence[Diagnostic] = ()) -> Probe | None:
@@ -123,7 +133,7 @@ def prepare(
     device: torch.device,
 ) -> tuple[TrainStep, Timed]:  # fmt: skip
     """The step of a run before its first iteration, and its batches."""
-    torch.manual_seed(settings.seed)
+    seed_all(settings.seed)
     batches = Timed(training_batches(data, settings, device))
     per_epoch = len(batches)
     given = {"networks": networks, "batches_per_epoch": per_epoch, "cut_norms": settings.cut_norms}
@@ -145,7 +155,8 @@ def dataset(experiment: Experiment) -> Any:
             "there is no data to train on", location=experiment.location, code="no-data",
             hint="bind a dataset: Trainer.data = @earth()",
         )  # fmt: skip
-    with build.configured(experiment):
+    seed = seed_of(experiment.trainer.get("seed", 0), "dataset")  # of what it draws once and for all
+    with build.configured(experiment), seeded(seed):
         data = build.value(reference)
     if hasattr(data, "prepare"):
         data.prepare()

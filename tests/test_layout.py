@@ -134,6 +134,7 @@ LAYERS = {
     "diagnosis": 3,
     "watch": 5,
     "loop": 5,
+    "determinism": 5,
     "trainer": 5,
     "profile": 6,
     "sampling": 6,

@@ -27,6 +27,9 @@ from ganflow.errors import GanflowError
 ROOT = Path(__file__).resolve().parent.parent
 
 
+EVERYWHERE = np.random.default_rng(8)
+
+
 class Jitter:
     """A transform that keeps a generator, as NumPy teaches."""
 
@@ -51,7 +54,14 @@ class Drawing(Dataset):
         return self.count
 
     def __getitem__(self, i: int) -> dict[str, Any]:
-        numbers = [random.random(), np.random.rand(), self.transforms[0](), self.shift(), self.old.rand()]
+        numbers = [
+            random.random(),
+            np.random.rand(),
+            self.transforms[0](),
+            self.shift(),
+            self.old.rand(),
+            EVERYWHERE.random(),
+        ]
         return {"i": i, "x": torch.cat([torch.rand(3), torch.tensor(numbers), self.noise()])}
 
 
@@ -121,6 +131,7 @@ def states(data: Drawing) -> list[Any]:
         data.old.get_state()[1].tobytes(),
         data.torch.get_state().tolist(),
     )  # type: ignore[index]
+    theirs += (EVERYWHERE.bit_generator.state,)  # type: ignore[assignment]
     return [torch.get_rng_state().tolist(), random.getstate(), numpy[1].tobytes(), numpy[2], theirs]  # type: ignore[union-attr,index]
 
 
@@ -170,11 +181,11 @@ def test_a_dataset_may_say_that_it_draws_nothing(tmp_path: Path) -> None:
 def test_generators_are_found_where_datasets_keep_them() -> None:
     data = Drawing()
     kinds = [type(g).__name__ for g in generators_in(Subset(data, [0]))]
-    assert sorted(kinds) == ["Generator", "Generator", "Random", "RandomState"]
+    assert sorted(kinds) == ["Generator", "Generator", "Generator", "Random", "RandomState"]
     data.transforms = [data]  # type: ignore[list-item]
     data.system = random.SystemRandom()  # type: ignore[attr-defined]
     data.module = np  # type: ignore[attr-defined]
-    assert len(generators_in(data)) == 3
+    assert len(generators_in(data)) == 4
 
 
 # what goes wrong

@@ -20,6 +20,9 @@ def run(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete a run of this name first.")] = False,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None,
     strict: Strict = False,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="The same bits each time on a device, too, or an error.")
+    ] = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Start TensorBoard beside it, reachable from this machine only.")
     ] = False,
@@ -29,17 +32,18 @@ def run(
 ) -> None:
     """Train an experiment: losses, samples, metrics and weights go to runs/NAME."""
     from ganflow.config import load
-    from ganflow.rundir import unique_name
+    from ganflow.rundir import plain_name, unique_name
     from ganflow.trainer import Trainer, ending
 
-    experiment = load(config, [*set_, *([f"Trainer.device = {device!r}"] if device else [])])
-    if name is not None and Path(name).name != name:
-        raise GanflowError(f"--name {name} is not a plain name", code="name",
-                           hint="say with --runs in which directory it lies")  # fmt: skip
+    if name is not None:
+        plain_name(name, option="--name")
+    given = {"device": device, "deterministic": deterministic or None}
+    options = [f"Trainer.{option} = {value!r}" for option, value in given.items() if value is not None]
+    experiment = load(config, [*set_, *options])
     if port is not None and not tensorboard:
         raise GanflowError("--port is TensorBoard's, which is not asked for", code="port", hint="add --tensorboard")
-    given = runs / (name or experiment.name)
-    place = given if name or overwrite else unique_name(runs, experiment.name)
+    own = runs / (name or experiment.name)
+    place = own if name or overwrite else unique_name(runs, experiment.name)
     beside = (port or 0) if tensorboard else None
     result = Trainer(experiment, place, overwrite=overwrite, strict=strict, tensorboard=beside).fit()
     print(ending(result, program()))

@@ -266,7 +266,8 @@ def _moved(value: Any, device: torch.device) -> Any:
 
 def _opened(dataset: Any, split: str) -> Any:
     if hasattr(dataset, "open"):
-        return dataset.open(split)
+        with seeded(seed_of("open", split), generators_in(dataset)):  # what is drawn here is the same every time
+            return dataset.open(split)
     if split != "train":
         raise GanflowError(
             f"the dataset {type(dataset).__name__} has no split `{split}`: all of it is training data",
