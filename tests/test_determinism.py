@@ -146,11 +146,15 @@ def test_every_evaluation_sees_the_same_data(tmp_path: Path) -> None:
 
     experiment = ganflow.load(BASE, SHORT)
     data = Noisy_fixed()
-    step, _ = prepare(experiment, data, settings_of(experiment), device=torch.device("cpu"))
+    given = {"G": network()}
+    step, _ = prepare(experiment, data, settings_of(experiment), networks=given, device=torch.device("cpu"))
     validation = Validation(step, data, settings_of(experiment))
     first = validation.metrics()
     disturb(4)
+    before = random.getstate(), np.random.get_state()[1].tobytes(), torch.get_rng_state().tolist()  # type: ignore[index]
     assert first and validation.metrics() == first
+    after = random.getstate(), np.random.get_state()[1].tobytes(), torch.get_rng_state().tolist()  # type: ignore[index]
+    assert after == before
 
 
 def test_the_generators_of_a_run_begin_at_its_seed() -> None:

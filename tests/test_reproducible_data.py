@@ -94,6 +94,11 @@ def test_the_bits_do_not_depend_on_workers_nor_on_what_was_drawn_before(kind: An
     assert bits(batches_of(kind(), workers, seed=4).epoch(0)) != wanted[:5]
 
 
+def test_every_batch_draws_anew_from_every_generator() -> None:
+    first = torch.stack([batch["x"][0] for batch in batches_of(Drawing(), 0)])
+    assert first.shape == (5, 11) and all(len(set(column.tolist())) == 5 for column in first.T)
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("kind", [Drawing, Whole])
 def test_an_epoch_goes_on_in_the_middle(workers: int, kind: Any) -> None:

@@ -42,7 +42,7 @@ def loader(
         dataset: has ``open(split)``, which gives a map-style dataset of dicts, or is one itself (and then
             is all training data). What is opened may have ``batch(indices)`` for many samples at once, and
             ``augment(batch, generator)``, which changes a batch at random; ``deterministic = True`` says that
-            it draws nothing else, which saves some 50 µs a batch.
+            it draws nothing else, which saves about 0.1 ms a batch.
         split: ``train``, ``val``, ``test`` or whatever else the dataset has.
         batch_size: samples in a batch.
         shuffle: a new order in each epoch; otherwise the order of the dataset.
