@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 
 from ganflow.codegen import generate_values
+from ganflow.data.seeding import seed_all
 from ganflow.draws import SeededRandom
 from ganflow.errors import GanflowError
 from ganflow.experiment import Text
 from ganflow.graph import StepGraph
+from ganflow.keeping import random_states
 from ganflow.resolve import resolve
 from ganflow.running import Counters, compile_function
 from ganflow.step import TrainStep, namespace
@@ -74,10 +76,9 @@ def evaluation(step: TrainStep, *, seed: int = 0) -> Iterator[None]:
     """
     modules = [(m, m.training) for net in step.networks.values() for m in net.modules()]
     buffers = [(b, b.clone()) for net in step.networks.values() for b in net.buffers()]
-    devices = [step.device] if step.device.type == "cuda" else []
     try:
-        with torch.random.fork_rng(devices=devices), torch.no_grad():
-            torch.manual_seed(seed)
+        with random_states(step.device), torch.no_grad():
+            seed_all(seed)
             for name, network in step.networks.items():
                 declared = step.experiment.networks[name]
                 network.train(declared.eval_mode == "train" and declared.mode != "eval")

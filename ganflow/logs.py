@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 from ganflow import protos
 from ganflow.board_layout import Section
+from ganflow.data.seeding import untouched
 from ganflow.data.sink import whole_or_nothing
 from ganflow.errors import GanflowError
 from ganflow.events import EventFile, Records
@@ -142,7 +143,8 @@ class Logs:
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
         try:
-            yield
+            with untouched():
+                yield
         except OSError as error:
             after = f"{self._last}, and nothing that was written before is harmed"
             place = Path(os.fsdecode(error.filename)) if error.filename else self.run_dir

@@ -18,6 +18,7 @@ from torch import Tensor
 from ganflow import images
 from ganflow.averages import Averages
 from ganflow.data.loader import Batches
+from ganflow.data.seeding import untouched
 from ganflow.display import Display
 from ganflow.errors import GanflowError
 from ganflow.files import write_whole
@@ -209,6 +210,7 @@ class Loop:
     def due(every: int, step: int) -> bool:
         return bool(every) and step % every == 0
 
+    @untouched()
     def report(self, weights: Mapping[str, float]) -> None:
         """The means since the last report; here, and only here, the host waits for the device."""
         self.place.check()
@@ -246,6 +248,7 @@ class Loop:
             self.shown.say(f"warning: {', '.join(bad)} not finite at step {self.step.counters.step}; "
                            "a smaller lr or clip_norm may help")  # fmt: skip
 
+    @untouched()
     def sample(self) -> None:
         """The grid at the fixed inputs, as a file and in TensorBoard."""
         import numpy as np
@@ -259,6 +262,7 @@ class Loop:
             self.picture = images.save(picture, path, status=1)
             self.logs.images(self.step.counters.step, f"images/{self.validation.split}", np.asarray(picture))
 
+    @untouched()
     def evaluate(self) -> dict[str, float]:
         """The metrics on the held-out split, by their tags."""
         with self.uncounted():
@@ -274,6 +278,7 @@ class Loop:
         before = math.nan if best is None else self.saving.store.metrics(best)[wanted.metric]
         return not (value <= before if wanted.larger else value >= before)
 
+    @untouched()
     def save(self, metrics: Mapping[str, float] | None) -> None:
         """A checkpoint; it is written while the run goes on."""
         self.place.check()
@@ -281,6 +286,7 @@ class Loop:
             self.saving.save(self.state(), metrics=metrics)
         self.saved = self.step.counters.step
 
+    @untouched()
     def finish(self) -> None:
         """The last checkpoint, on the disk when this returns."""
         self.place.check()

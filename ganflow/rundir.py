@@ -30,6 +30,7 @@ from ganflow.version import __version__
 
 CONFIG, PLAN, SOURCE, ENVIRONMENT = "config.gin", "plan.txt", "step.py", "environment.json"
 FILES = (CONFIG, PLAN, SOURCE, ENVIRONMENT)
+LONGEST = 200  # bytes of a run's name: file systems take 255, and files beside it have longer names
 PACKAGES = ("torch", "gin-config", "numpy", "tensorboard", "torchmetrics", "h5py", "Pillow", "rich", "typer")
 
 
@@ -50,6 +51,29 @@ class RunFiles:
     plan: str
     source: str
     environment: dict[str, Any]
+
+
+def plain_name(name: str, *, option: str = "--name") -> str:
+    """``plain_name("pix2pix-2")``: the name, if a run's directory may be called so, in any folder on any system.
+
+    Raises:
+        GanflowError: ``name``: empty, ``.`` or ``..``, separators of folders, characters that no terminal shows, or
+            more than 200 bytes.
+    """
+    checks = {
+        "is empty": not name.strip(),
+        "is no name": name in (".", ".."),
+        "begins or ends with a blank": name != name.strip(),
+        "begins with a -, as options do": name.startswith("-"),
+        "has a folder in it": any(sign in name for sign in "/\\"),
+        "has characters that cannot be shown": not name.isprintable(),
+        f"is longer than {LONGEST} bytes": len(name.encode("utf-8", "replace")) > LONGEST,
+    }
+    wrong = next((why for why, is_so in checks.items() if is_so), None)
+    if wrong is not None:
+        hint = "take letters, digits, - and _, such as pix2pix-2; --runs says in which folder it lies"
+        raise GanflowError(f"{option} {name!r} {wrong}", hint=hint, code="name")
+    return name
 
 
 def unique_name(root: str | os.PathLike[str], stem: str) -> Path:

@@ -66,6 +66,12 @@ def explain(error: Exception, graph: StepGraph, source: Source, filename: str) -
     if trace is None or node is None:
         return error
     local = trace.tb_frame.f_locals
+    if isinstance(error, RuntimeError) and "does not have a deterministic implementation" in str(error):
+        return GanflowError(
+            f"in `{node.name or node.owner}`: {str(error).split()[0]} has no deterministic implementation in torch",
+            location=node.location, code="nondeterministic",
+            hint="leave out --deterministic (Trainer.deterministic = False), or use another layer or op",
+        )  # fmt: skip
     if "implicitly created only for scalar outputs" in str(error):
         return _not_scalar(node, local)
     if "does not require grad and does not have a grad_fn" in str(error) and node.id in {u.loss for u in graph.updates}:

@@ -49,6 +49,7 @@ class Settings:
         probe: measure before the first iteration which term gives which network a gradient, and refuse what the plan
             does not say.
         histograms: of weights and gradients, for TensorBoard, in iterations that are looked at closely.
+        deterministic: on a device, too, only algorithms that give the same bits each time; the others are refused.
     """
 
     steps: int | None = None
@@ -72,6 +73,7 @@ class Settings:
     health: bool = True
     probe: bool = True
     histograms: bool = True
+    deterministic: bool = False
 
 
 def settings_of(experiment: Experiment) -> Settings:
@@ -193,4 +195,5 @@ _READERS: Mapping[str, Callable[[Experiment, str, object], Any]] = {
     "checkpoint_every": _whole(0), "keep_last": _whole(1), "keep_best": _best, "watch_every": _whole(0),
     "cut_norms": _flag, "histograms": _flag, "health": _flag, "show": _show, "metrics": _metrics,
     "eval_networks": _eval_networks, "samples": _whole(1), "workers": _whole(0), "probe": _flag,
+    "deterministic": _flag,
 }  # fmt: skip

@@ -21,6 +21,8 @@ from ganflow.board import beside
 from ganflow.closure import Closure
 from ganflow.data.loader import Batches, loader
 from ganflow.data.progress import say
+from ganflow.data.seeding import as_now, seed_all, seed_of, seeded
+from ganflow.determinism import only_deterministic, said
 from ganflow.display import clock, display
 from ganflow.errors import GanflowError
 from ganflow.experiment import Diagnostic, Experiment, Text, gin_text
@@ -89,6 +91,10 @@ class Trainer:
 
     def fit(self) -> Result:
         """Train to the end. An interrupted run keeps everything: ``resume=True`` goes on with it."""
+        with only_deterministic(self.settings.deterministic):
+            return self._fit()
+
+    def _fit(self) -> Result:
         check_length(self.experiment, self.settings)
         inspection = inspect(self.experiment)
         refuse(inspection.findings, strict=self.strict)
@@ -100,7 +106,7 @@ class Trainer:
             for finding in inspection.findings:
                 say(str(finding))
             step, batches = prepare(self.experiment, data, settings, networks=self.given_networks, device=device)
-            closure = Closure(step)
+            closure, as_seeded = Closure(step), as_now()
             validation = Validation(step, data, settings)
             validation.rehearse()
             early = origin is None or origin.step < PROBE_AGAIN or bool(origin.changed)
@@ -114,10 +120,15 @@ class Trainer:
             begun = origin.step if origin is not None and origin.payload is not None else None
             logs = Logs(self.run_dir, layout=layout_of(step.graph), resumed_at=origin and origin.step - (begun is None))
             with logs, bar as shown, presented(logs, self.run_dir, self.experiment, inspection, found, origin=origin):
-                shown.say(self.beginning(origin, total, device, batches))
+                for line in (
+                    self.beginning(origin, total, device, batches),
+                    *said(step, deterministic=settings.deterministic),
+                ):
+                    shown.say(line)
                 place = Place(self.run_dir, is_there, f"{self.command} resume {self.run_dir}")
                 saving = Saving(self.run_dir, settings, closure, batches.batches, made_by=made_by, say=shown.say)
                 loop = Loop(place, settings, step, batches, validation, logs, shown, total, saving, found)
+                as_seeded()
                 if origin is not None and origin.payload is not None:
                     closure.restore(origin.payload["state"])
                     loop.restore(origin.payload)
@@ -192,7 +203,7 @@ def prepare(
     device: torch.device,
 ) -> tuple[TrainStep, Timed]:  # fmt: skip
     """The step of a run before its first iteration, and its batches."""
-    torch.manual_seed(settings.seed)
+    seed_all(settings.seed)
     batches = Timed(training_batches(data, settings, device))
     per_epoch = len(batches)
     given = {"networks": networks, "batches_per_epoch": per_epoch, "cut_norms": settings.cut_norms}
@@ -214,7 +225,8 @@ def dataset(experiment: Experiment) -> Any:
             "there is no data to train on", location=experiment.location, code="no-data",
             hint="bind a dataset: Trainer.data = @earth()",
         )  # fmt: skip
-    with build.configured(experiment):
+    seed = seed_of(experiment.trainer.get("seed", 0), "dataset")  # of what it draws once and for all
+    with build.configured(experiment), seeded(seed):
         data = build.value(reference)
     if hasattr(data, "prepare"):
         data.prepare()

@@ -47,7 +47,7 @@ class Verdict:
 
 
 def verify_resume(
-    configs: Sequence[str | Path], *, overrides: Sequence[str] = (), steps: int = 22, device: str | None = None
+    configs: Sequence[str | Path], *, overrides: Sequence[str] = (), steps: int = 22
 ) -> Verdict:  # fmt: skip
     """Run it, resume it, compare; what it writes lies in a temporary folder and is deleted.
 
@@ -64,8 +64,6 @@ def verify_resume(
     given = [*overrides, f"Trainer.steps = {steps}", "Trainer.epochs = None", f"Trainer.checkpoint_every = {middle}",
              "Trainer.keep_last = 100", "Trainer.log_every = 1", f"Trainer.sample_every = {middle}",
              f"Trainer.eval_every = {middle}", f"Trainer.watch_every = {steps}"]  # fmt: skip
-    if device:
-        given.append(f"Trainer.device = {device!r}")
     run = ["run", *map(str, configs), *(word for line in given for word in ("--set", line))]
     with tempfile.TemporaryDirectory(prefix="ganflow-") as folder:
         straight, resumed, again = (Path(folder, name) for name in ("straight", "resumed", "again"))

@@ -148,7 +148,7 @@ def test_debug_changes_no_exit_status(here: Path) -> None:
         plain, debug = ganflow(*words), ganflow(*words, "--debug")
         assert (plain.returncode, debug.returncode) == (status, status)
         assert "Traceback" in debug.stderr and "Traceback" not in plain.stderr
-    assert plain.stderr.startswith("error[name]: --name a/b is not a plain name")
+    assert plain.stderr.startswith("error[name]: --name 'a/b' has a folder in it")
 
 
 def test_version_and_short_help(capsys: pytest.CaptureFixture[str]) -> None:

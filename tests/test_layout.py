@@ -148,6 +148,7 @@ LAYERS = {
     "saving": 5,
     "resume": 5,
     "verify_resume": 6,
+    "determinism": 5,
     "trainer": 5,
     "profile": 6,
     "sampling": 6,

@@ -27,6 +27,9 @@ from ganflow.errors import GanflowError
 ROOT = Path(__file__).resolve().parent.parent
 
 
+EVERYWHERE = np.random.default_rng(8)
+
+
 class Jitter:
     """A transform that keeps a generator, as NumPy teaches."""
 
@@ -51,7 +54,14 @@ class Drawing(Dataset):
         return self.count
 
     def __getitem__(self, i: int) -> dict[str, Any]:
-        numbers = [random.random(), np.random.rand(), self.transforms[0](), self.shift(), self.old.rand()]
+        numbers = [
+            random.random(),
+            np.random.rand(),
+            self.transforms[0](),
+            self.shift(),
+            self.old.rand(),
+            EVERYWHERE.random(),
+        ]
         return {"i": i, "x": torch.cat([torch.rand(3), torch.tensor(numbers), self.noise()])}
 
 
@@ -82,6 +92,11 @@ def test_the_bits_do_not_depend_on_workers_nor_on_what_was_drawn_before(kind: An
     assert bits(batches) + bits(batches) == wanted
     assert len({batch["x"] for batch in wanted}) == 10  # every batch draws, and draws something of its own
     assert bits(batches_of(kind(), workers, seed=4).epoch(0)) != wanted[:5]
+
+
+def test_every_batch_draws_anew_from_every_generator() -> None:
+    first = torch.stack([batch["x"][0] for batch in batches_of(Drawing(), 0)])
+    assert first.shape == (5, 11) and all(len(set(column.tolist())) == 5 for column in first.T)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -121,6 +136,7 @@ def states(data: Drawing) -> list[Any]:
         data.old.get_state()[1].tobytes(),
         data.torch.get_state().tolist(),
     )  # type: ignore[index]
+    theirs += (EVERYWHERE.bit_generator.state,)  # type: ignore[assignment]
     return [torch.get_rng_state().tolist(), random.getstate(), numpy[1].tobytes(), numpy[2], theirs]  # type: ignore[union-attr,index]
 
 
@@ -170,11 +186,11 @@ def test_a_dataset_may_say_that_it_draws_nothing(tmp_path: Path) -> None:
 def test_generators_are_found_where_datasets_keep_them() -> None:
     data = Drawing()
     kinds = [type(g).__name__ for g in generators_in(Subset(data, [0]))]
-    assert sorted(kinds) == ["Generator", "Generator", "Random", "RandomState"]
+    assert sorted(kinds) == ["Generator", "Generator", "Generator", "Random", "RandomState"]
     data.transforms = [data]  # type: ignore[list-item]
     data.system = random.SystemRandom()  # type: ignore[attr-defined]
     data.module = np  # type: ignore[attr-defined]
-    assert len(generators_in(data)) == 3
+    assert len(generators_in(data)) == 4
 
 
 # what goes wrong

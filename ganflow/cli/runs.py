@@ -23,6 +23,9 @@ Fork = Annotated[
     str | None,
     typer.Option("--fork", metavar="NEW", help="Go on in a run of this name; anything may differ. The old one stays."),
 ]
+Deterministic = Annotated[
+    bool, typer.Option("--deterministic", help="The same bits each time on a device, too, or an error.")
+]
 Step = Annotated[
     int | None, typer.Option("--checkpoint", metavar="STEP", help="Which one.  [default: the newest that is whole]")
 ]
@@ -42,20 +45,21 @@ def run(
     fork: Fork = None,
     checkpoint: Step = None,
     device: OnDevice = None,
+    deterministic: Deterministic = False,
     strict: Strict = False,
     tensorboard: Tensorboard = False,
     port: Port = None,
 ) -> None:
     """Train an experiment: losses, samples, metrics and checkpoints go to runs/NAME."""
     from ganflow.config import load
-    from ganflow.rundir import unique_name
+    from ganflow.rundir import plain_name, unique_name
 
     if resume and overwrite:
         raise GanflowError(
             "--resume goes on with a run, and --overwrite deletes it", code="options", hint="one of them"
         )
-    experiment = load(config, [*set_, *_device(device)])
-    given = runs / (_plain("--name", name) if name is not None else experiment.name)
+    experiment = load(config, [*set_, *_options(device, deterministic)])
+    given = runs / (plain_name(name) if name is not None else experiment.name)
     place = given if name or overwrite or resume or fork else unique_name(runs, experiment.name)
     _train(experiment, place, resume=resume, overwrite=overwrite, allow=allow, fork=fork, checkpoint=checkpoint,
            strict=strict, tensorboard=tensorboard, port=port)  # fmt: skip
@@ -69,6 +73,7 @@ def resume(
     fork: Fork = None,
     checkpoint: Step = None,
     device: OnDevice = None,
+    deterministic: Deterministic = False,
     strict: Strict = False,
     tensorboard: Tensorboard = False,
     port: Port = None,
@@ -81,7 +86,7 @@ def resume(
     from ganflow.resume import named_as
 
     files = rundir.load(run)
-    experiment = replace(load(run / rundir.CONFIG, [*set_, *_device(device)]), name=named_as(files))
+    experiment = replace(load(run / rundir.CONFIG, [*set_, *_options(device, deterministic)]), name=named_as(files))
     _train(experiment, run, resume=True, allow=allow, fork=fork, checkpoint=checkpoint, strict=strict,
            tensorboard=tensorboard, port=port)  # fmt: skip
 
@@ -92,6 +97,7 @@ def verify_resume(
     set_: Set = [],  # noqa: B006
     steps: Annotated[int, typer.Option(min=2, max=100_000, help="Iterations; the second half is resumed.")] = 22,
     device: OnDevice = None,
+    deterministic: Deterministic = False,
 ) -> None:
     """Prove that a resumed run gives the same bits: run it, resume it in another process, compare everything.
 
@@ -102,7 +108,7 @@ def verify_resume(
     from ganflow.verify_resume import verify_resume
 
     refuse(inspect(load(config, set_)).findings)
-    verdict = verify_resume(config, overrides=set_, steps=steps, device=device)
+    verdict = verify_resume(config, overrides=[*set_, *_options(device, deterministic)], steps=steps)
     print(verdict.text)
     if not verdict.same:
         raise typer.Exit(1)
@@ -113,6 +119,7 @@ def _train(
     tensorboard: bool, port: int | None, **options: Any,
 ) -> None:  # fmt: skip
     """Begin, go on, or branch off."""
+    from ganflow.rundir import plain_name
     from ganflow.trainer import Trainer, ending
 
     if port is not None and not tensorboard:
@@ -120,7 +127,7 @@ def _train(
     if not (resume or fork) and (allow or checkpoint is not None):
         option = "--allow" if allow else "--checkpoint"
         raise GanflowError(f"{option} is about a run that goes on", code="options", hint="add --resume")
-    old, new = (place, place.parent / _plain("--fork", fork)) if fork is not None else (None, place)
+    old, new = (place, place.parent / plain_name(fork, option="--fork")) if fork is not None else (None, place)
     beside = (port or 0) if tensorboard else None
     result = Trainer(
         experiment, new, resume=resume, fork=old, allow=allow, checkpoint=checkpoint, tensorboard=beside,
@@ -129,13 +136,7 @@ def _train(
     print(ending(result, program()))
 
 
-def _device(device: str | None) -> list[str]:
-    return [f"Trainer.device = {device!r}"] if device else []
-
-
-def _plain(option: str, name: str) -> str:
-    """A name that stays in its folder."""
-    if Path(name).name != name or name in ("", ".", ".."):
-        raise GanflowError(f"{option} {name} is not a plain name", code="name",
-                           hint="say with --runs in which directory it lies")  # fmt: skip
-    return name
+def _options(device: str | None, deterministic: bool) -> list[str]:
+    """As bindings."""
+    given = {"device": device, "deterministic": deterministic or None}
+    return [f"Trainer.{option} = {value!r}" for option, value in given.items() if value is not None]

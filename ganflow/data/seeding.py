@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import random
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from inspect import getclosurevars
-from types import FunctionType, MethodType, ModuleType
+from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,37 @@ def is_deterministic(samples: Any) -> bool:
     return False
 
 
+def seed_all(seed: int) -> None:
+    """The generators of torch, of all its devices, of Python and of NumPy begin at ``seed``."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+
+
+def as_now() -> Callable[[], None]:
+    """What puts Python's and NumPy's generators back to where they are now."""
+    python, numpy = random.getstate(), np.random.get_state()
+
+    def back() -> None:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+    return back
+
+
+@contextlib.contextmanager
+def untouched() -> Iterator[None]:
+    """What is done inside takes nothing from Python's and NumPy's generators.
+
+    Libraries do, some when they are imported: once in a process, and so elsewhere in a run that was resumed.
+    """
+    back = as_now()
+    try:
+        yield
+    finally:
+        back()
+
+
 @contextlib.contextmanager
 def seeded(seed: int, own: Sequence[Any] = ()) -> Iterator[None]:
     """Inside, torch, Python, NumPy and the generators ``own`` begin at ``seed``; afterwards they are as before.
@@ -49,8 +80,8 @@ def seeded(seed: int, own: Sequence[Any] = ()) -> Iterator[None]:
     Torch computes with one thread inside, as in a worker: a sum of many numbers depends on how it is shared out.
     """
     threads = torch.get_num_threads()
-    undo = [partial(torch.default_generator.set_state, torch.default_generator.get_state())]
-    undo += [partial(random.setstate, random.getstate()), partial(np.random.set_state, np.random.get_state())]
+    undo: list[Callable[[], object]] = [partial(torch.default_generator.set_state, torch.default_generator.get_state())]
+    undo += [as_now()]
     undo += [restoring(generator) for generator in own]
     try:
         torch.default_generator.manual_seed(seed)
@@ -69,13 +100,14 @@ def seeded(seed: int, own: Sequence[Any] = ()) -> Iterator[None]:
 
 
 def generators_in(holder: Any) -> list[Any]:
-    """Generators that a dataset keeps in its attributes, its transforms or the datasets that it wraps, in their order.
+    """Generators that a dataset uses: in attributes, in transforms, in datasets that it wraps, in variables that its
+    methods refer to.
 
-    Those of torch, Python and NumPy, where their state can be set.
+    Those of torch, Python and NumPy, where their state can be set; the nearest first, always in the same order.
     """
-    found, seen, waiting = [], dict[int, Any](), [holder]
+    found, seen, waiting = [], dict[int, Any](), deque([holder])
     while waiting and len(seen) < MOST:
-        value = waiting.pop()
+        value = waiting.popleft()
         if id(value) in seen:
             continue
         seen[id(value)] = value
@@ -83,30 +115,44 @@ def generators_in(holder: Any) -> list[Any]:
             if not isinstance(value, random.SystemRandom):
                 found.append(value)
         else:
-            waiting += reversed(list(_held(value)))
+            waiting += _held(value)
     return found
 
 
 def _held(value: Any) -> Iterable[Any]:
-    """What an object refers to, as far as a dataset's transforms do."""
+    """What an object refers to, as far as datasets and their transforms do."""
     match value:
+        case str() | bytes() | int() | float() | None | ModuleType() | type() | torch.Tensor() | np.ndarray():
+            return ()
         case dict() | list() | tuple():
             inside = value.values() if isinstance(value, dict) else value
             return inside if len(value) <= MOST else ()
-        case ModuleType() | type() | torch.Tensor() | np.ndarray():
-            return ()
         case FunctionType():
-            return _held_by_function(value)
+            return _variables(value)
         case MethodType():
-            return [value.__self__]
+            return [value.__self__, value.__func__]
         case partial():
             return [value.func, value.args, value.keywords]
-    return getattr(value, "__dict__", {}).values()
+    methods = (m for kind in type(value).__mro__ if _is_a_users(kind) for m in vars(kind).values())
+    return [*getattr(value, "__dict__", {}).values(), *(m for m in methods if isinstance(m, FunctionType))]
 
 
-def _held_by_function(function: FunctionType) -> Iterable[Any]:
-    """What a function was made with: its defaults, and what it closes over."""
-    return [*(function.__defaults__ or ()), *getclosurevars(function).nonlocals.values()]
+def _is_a_users(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] not in ("builtins", "torch", "torchvision", "numpy", "random", "ganflow")
+
+
+def _variables(function: FunctionType) -> Iterable[Any]:
+    """Defaults, what it closes over, and the global variables that it mentions."""
+    cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
+    names = [name for name in function.__code__.co_names if name in function.__globals__]
+    return [*(function.__defaults__ or ()), *cells, *(function.__globals__[name] for name in names)]
+
+
+def _is_filled(cell: CellType) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:
+        return False
 
 
 def restoring(generator: Any) -> Callable[[], object]:
