@@ -20,8 +20,8 @@ from ganflow.store import Store
 
 __all__ = ["Store", "Writer", "snapshot"]
 
-# Of its time that the writer works while nobody waits for it. At full speed it takes half of a step's time where two
-# cores are one with two threads; at a tenth, a twentieth (tools/bench_checkpoint.py).
+# Of its time that the writer works while nobody waits for it. Chosen with tools/bench_checkpoint.py on two busy cores:
+# without rests, steps beside a writer take about half as long again; at a tenth, the difference is near the noise.
 SHARE = 0.1
 
 
@@ -62,7 +62,7 @@ class Writer:
     def snapshot(self, value: Mapping[str, Any]) -> dict[str, Any]:
         """``writer.put(100, writer.snapshot(state))``: the memory is used again, so it is for :meth:`put` alone.
 
-        A third of the time of a :func:`snapshot`, and the steps that follow find the heap as they left it.
+        On the CPU about half of the time of a :func:`snapshot`, for memory that is kept as long as the writer.
 
         Raises:
             GanflowError: ``cannot-save``, naming the place of what a checkpoint cannot hold.

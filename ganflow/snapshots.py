@@ -81,12 +81,11 @@ def _storage(tensor: Tensor) -> int:
 
 
 class Spare:
-    """Memory on the CPU for the next snapshot. Fresh memory takes twice as long to fill, and what the heap has free is
-    then missed by the steps that follow, each of which has pages mapped anew.
+    """Memory on the CPU for the next snapshot: fresh memory takes about twice as long to fill.
 
-        spare = Spare()
-        state = copied(value, spare.clone)
-        spare.give(state)                           # nobody reads it any more
+    spare = Spare()
+    state = copied(value, spare.clone)
+    spare.give(state)                           # nobody reads it any more
     """
 
     def __init__(self) -> None:
