@@ -157,7 +157,7 @@ class Loop:
         try:
             yield
         except BaseException:
-            self.saving.close()
+            self.saving.wait()
             steps = self.saving.store.steps()
             if steps and self.place.is_there():
                 self.shown.say(f"the last checkpoint is of step {steps[-1]}; to go on with it: {self.place.resume}")
@@ -193,8 +193,9 @@ class Loop:
         if due < self.total:
             if self.due(self.settings.sample_every, due):
                 self.sample()
-            if self.due(self.settings.checkpoint_every, due) or (measured and self.is_best()):
-                self.save(self.metrics if measured else None)
+            best = measured and self.is_best()
+            if best or self.due(self.settings.checkpoint_every, due):
+                self.save(self.metrics if measured else None, best=best)
 
     def watched(self, report: bool) -> tuple[dict[str, Any], dict[str, float]]:
         """An iteration that is looked at closely; its time is not that of a step."""
@@ -279,11 +280,11 @@ class Loop:
         return not (value <= before if wanted.larger else value >= before)
 
     @untouched()
-    def save(self, metrics: Mapping[str, float] | None) -> None:
+    def save(self, metrics: Mapping[str, float] | None, *, best: bool = False) -> None:
         """A checkpoint; it is written while the run goes on."""
         self.place.check()
         with self.uncounted():
-            self.saving.save(self.state(), metrics=metrics)
+            self.saving.save(self.state(), metrics=metrics, best=best)
         self.saved = self.step.counters.step
 
     @untouched()

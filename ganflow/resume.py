@@ -61,7 +61,13 @@ def opened(
     """
     files = rundir.load(run_dir)
     changed = differences(files, experiment, inspection, allow=allow, everything=everything)
-    found, payload = newest(Store(run_dir / CHECKPOINTS), step, say)
+    store = Store(run_dir / CHECKPOINTS)
+    found, payload = newest(store, step, say)
+    if not everything and (later := next((s for s in store.latest() if s > found and store.is_whole(s)), None)):
+        raise GanflowError(
+            f"{run_dir} has a checkpoint of step {later}; going back to step {found} would lose what came after",
+            code="options", hint=f"go on from there in a run of its own: --fork {_free(run_dir)}",
+        )  # fmt: skip
     if payload is None:
         say(f"{run_dir} has no checkpoint yet: it begins anew")
         return Origin(0, None, changed)
@@ -151,8 +157,12 @@ def _refused(path: Path, names: Sequence[str], told: str) -> GanflowError:
     return GanflowError(
         f"this is not the experiment that {path} ran:\n\n{told}", code="other-experiment",
         hint=f"if it is meant, go on with it here: {allowed}\nor in a run of its own, which leaves this one as it is: "
-        f"--fork {rundir.unique_name(path.parent, path.name).name}",
+        f"--fork {_free(path)}",
     )  # fmt: skip
+
+
+def _free(path: Path) -> str:
+    return rundir.unique_name(path.parent, path.name).name
 
 
 def _elsewhere(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -190,12 +200,20 @@ def fork(old: Path, new: Path, *, step: int | None, say: Callable[[str], None]) 
         Store(new / CHECKPOINTS).write(found, payload, metrics=store.metrics(found))
     except OSError as error:
         raise cannot_write(new, error, status=1) from error
-    rewind(new, found)
+    back_to(new, found)
     return found
 
 
 def _is_log(path: Path) -> bool:
     return path.name in ("metrics.csv", "metrics.jsonl") or path.name.startswith("events.out.tfevents.")
+
+
+def back_to(run_dir: Path, step: int) -> None:
+    """The run as it was after this iteration: without later logs, samples, and checkpoints, which are damaged ones."""
+    store = Store(run_dir / CHECKPOINTS)
+    for later in (s for s in store.steps() if s > step):
+        store.remove(later)
+    rewind(run_dir, step)
 
 
 def renew(run_dir: Path, step: int, *, config: str, plan: str, source: str) -> None:

@@ -7,7 +7,6 @@ saving.finish({"averages": ...})            # this one is on the disk when it re
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 from collections.abc import Callable, Mapping
@@ -17,7 +16,7 @@ from typing import Any
 
 import torch
 
-from ganflow.checkpoint import Store, Writer, snapshot
+from ganflow.checkpoint import Store, Writer
 from ganflow.closure import Closure
 from ganflow.data.loader import Batches
 from ganflow.errors import GanflowError
@@ -53,15 +52,20 @@ class Saving:
         return {"format": FORMAT, "step": self.closure.step.counters.step, "state": self.closure.state(), "data": data,
                 "loop": dict(loop), "made_by": self.made_by}  # fmt: skip
 
-    def save(self, loop: Mapping[str, Any], *, metrics: Mapping[str, float] | None = None) -> None:
+    def save(
+        self, loop: Mapping[str, Any], *, metrics: Mapping[str, float] | None = None, best: bool = False
+    ) -> None:  # fmt: skip
         """A checkpoint of the step as it is now; it is written while the run goes on.
 
         Args:
             loop: the loop's own state.
             metrics: measured in this very iteration.
+            best: it is the best so far, and must not take the place of another one that waits to be written.
         """
+        if best:
+            self.wait()
         networks = self.closure.step.networks
-        held = snapshot({**self.payload(loop), "weights": {n: m.state_dict() for n, m in networks.items()}})
+        held = self.writer.snapshot({**self.payload(loop), "weights": {n: m.state_dict() for n, m in networks.items()}})
         step, weights = held["step"], held.pop("weights")
         self.writer.put(
             step, held, metrics=metrics, before=[self.logs_to_disk],
@@ -86,14 +90,13 @@ class Saving:
             last = f"the last checkpoint is that of step {there[-1]}" if there else "there is no checkpoint yet"
             self.say(f"warning: {error.message}; training goes on, and {last}")
 
-    def close(self) -> None:
-        """Wait for what is being written; an error is said, never raised: another one may be on its way."""
-        with contextlib.suppress(GanflowError):
-            self.check()
-            try:
-                self.writer.close()
-            except GanflowError as error:
-                self.say(f"warning: {error.message}")
+    def wait(self) -> None:
+        """Until what was saved is written; an error is said, never raised: another one may be on its way."""
+        self.check()
+        try:
+            self.writer.wait()
+        except GanflowError as error:
+            self.say(f"warning: {error.message}")
 
     def prune(self) -> None:
         """Keep the last ones, and the best."""

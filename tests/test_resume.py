@@ -194,6 +194,7 @@ def test_resume_needs_no_gin_file(here: Path, capsys: pytest.CaptureFixture[str]
         (["run", "base.gin", "--allow", "lambda_A"], "options"),
         (["run", "base.gin", "--checkpoint", "4"], "options"),
         (["resume", "runs/done", "--checkpoint", "3"], "no-checkpoint"),
+        (["resume", "runs/done", "--checkpoint", "4"], "options"),
         (["resume", "runs/done", "--fork", ".."], "name"),
         (["resume", "runs/done", "--fork", "a/b"], "name"),
         (["resume", "runs/done", "--fork", "done"], "run-exists"),
@@ -213,6 +214,29 @@ def test_what_cannot_be_resumed(
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory, session_cache: str) -> Path:
     return trained(tmp_path_factory.mktemp("done") / "done")
+
+
+def test_a_damaged_checkpoint_is_gone_back_from(here: Path, done: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for how in ("flipped", "shorter"):
+        shutil.copytree(done, f"runs/{how}")
+        damaged = Path(f"runs/{how}/checkpoints/000006.pt")
+        data = bytearray(damaged.read_bytes())
+        data[len(data) // 2] ^= 1
+        damaged.write_bytes(data if how == "flipped" else data[:-100])
+        found = command(capsys, "resume", f"runs/{how}")
+        assert found.status == 0 and f"{damaged} is damaged" in found.err + found.out
+        assert "going on from step 4, the newest checkpoint that is whole" in found.err + found.out
+        assert list(differences(done, Path(f"runs/{how}"))) == []
+
+
+def test_without_a_whole_checkpoint_nothing_is_done(here: Path, done: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(done, "runs/base")
+    for path in Path("runs/base/checkpoints").glob("*.pt"):
+        path.write_bytes(b"x")
+    before = {p: p.read_bytes() for p in Path("runs").rglob("*") if p.is_file()}
+    found = command(capsys, "resume", "runs/base")
+    assert found.status == 2 and "error[bad-checkpoint]" in found.err and "--overwrite" in found.err
+    assert {p: p.read_bytes() for p in Path("runs").rglob("*") if p.is_file()} == before
 
 
 # -- another experiment ----------------------------------------------------------------------------------------
