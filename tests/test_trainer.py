@@ -297,7 +297,8 @@ def test_in_a_pipe_progress_is_plain_lines(here: Path, capsys: pytest.CaptureFix
     lines = found.out.splitlines()
     assert found.status == 0 and "\x1b" not in found.out
     assert [line.split("  ")[0] for line in lines if line.startswith("step")] == ["step 1/6", "step 3/6", "step 6/6"]
-    assert "it/s" in lines[1] and "eta" in lines[1] and "G_L1 0." in lines[1]
+    assert lines[1].startswith("reproducible bit for bit with torch ")
+    assert "it/s" in lines[2] and "eta" in lines[2] and "G_L1 0." in lines[2]
     assert lines[-5].startswith("runs/base: 6 iterations in 0:0")
     ending = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines[-4:]}
     assert ending["pictures"] == "runs/base/samples/000006.png" and (here / ending["pictures"]).is_file()
