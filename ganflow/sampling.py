@@ -16,15 +16,17 @@ from torch import Tensor
 
 from ganflow import images, rundir
 from ganflow.build import read_saved
+from ganflow.closure import Closure
 from ganflow.config import load
 from ganflow.data.loader import loader, splits
 from ganflow.errors import GanflowError, did_you_mean
 from ganflow.evaluate import Evaluator, evaluation
 from ganflow.experiment import Experiment, Field, Text
 from ganflow.inspection import inspect
-from ganflow.saving import WEIGHTS
+from ganflow.saving import CHECKPOINTS, WEIGHTS
 from ganflow.settings import Settings, settings_of
 from ganflow.step import TrainStep
+from ganflow.store import Store
 from ganflow.trainer import choose_device, dataset, default_show
 from ganflow.validation import Validation
 
@@ -42,16 +44,23 @@ class Run:
     iteration: int
 
 
-def open_run(path: str | Path, *, device: str = "auto") -> Run:
-    """Networks of a run with the weights that it saved last.
+def open_run(path: str | Path, *, device: str = "auto", checkpoint: str = "last") -> Run:
+    """Networks of a run with the weights that it saved last, or with those of a checkpoint.
+
+    Args:
+        checkpoint: ``last``, ``best`` by ``Trainer.keep_best``, or the step of one that is there.
 
     Raises:
-        GanflowError: ``not-a-run``, ``no-weights``, ``bad-weights``.
+        GanflowError: ``not-a-run``, ``no-weights``, ``bad-weights``, ``no-checkpoint``, ``bad-checkpoint``.
     """
     files = rundir.load(path)
     experiment = replace(load(files.path / rundir.CONFIG), name=files.path.absolute().name)
     settings = settings_of(experiment)
     step = TrainStep(experiment, device=choose_device(device))
+    if checkpoint != "last":
+        payload = Store(files.path / CHECKPOINTS).read(_step(files.path, checkpoint, settings))
+        Closure(step).restore(payload.get("state", {}))
+        return _opened(files.path, experiment, step, settings, step.counters.step)
     saved = read_weights(files.path / WEIGHTS)
     for name, network in step.networks.items():
         try:
@@ -62,8 +71,27 @@ def open_run(path: str | Path, *, device: str = "auto") -> Run:
                 f"{files.path / WEIGHTS} does not fit network {name} of {files.path / rundir.CONFIG}: {message}",
                 code="bad-weights", hint="the two files must be of the same run",
             ) from error  # fmt: skip
+    return _opened(files.path, experiment, step, settings, int(saved.get("step", 0)))
+
+
+def _opened(path: Path, experiment: Experiment, step: TrainStep, settings: Settings, iteration: int) -> Run:
     settings = replace(settings, show=settings.show or default_show(experiment, inspect(experiment)))
-    return Run(files.path, experiment, step, settings, int(saved.get("step", 0)))
+    return Run(path, experiment, step, settings, iteration)
+
+
+def _step(path: Path, which: str, settings: Settings) -> int:
+    """The step of the checkpoint that was asked for."""
+    store, best = Store(path / CHECKPOINTS), settings.keep_best
+    if which == "best":
+        found = None if best is None else store.best(best.metric, larger=best.larger)
+        if found is None:
+            raise GanflowError(f"{path} has no best checkpoint", code="no-checkpoint",
+                               hint="one is kept by a metric: Trainer.keep_best = 'psnr'")  # fmt: skip
+        return found
+    if not which.isdecimal() or len(which) > 18:
+        raise GanflowError(f"--checkpoint is {which!r}", hint=f"it takes last, best or a step: {store.steps()}",
+                           code="options")  # fmt: skip
+    return int(which)
 
 
 def read_weights(path: Path) -> dict[str, Any]:

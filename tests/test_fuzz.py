@@ -188,5 +188,5 @@ def test_sample_of_a_damaged_run(name: str, here: Path) -> None:
     for number in range(12):
         data = random.Random(number).randbytes(200) if number else b""
         (run / name).write_bytes(data if number % 3 else b"\x80\x04" + data)
-        found = watched(lambda: cli.sample(run, None, None, None, "test", None, "cpu"))
+        found = watched(lambda: cli.sample(run, None, None, None, "test", None, "last", "cpu"))
         assert found.status == 2 and not found.wrong, (number, found)

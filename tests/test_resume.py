@@ -370,6 +370,20 @@ def test_of_ones_own_metric_one_says_what_is_better() -> None:
     assert not Trainer(ganflow.load(BASE, ["Trainer.keep_best = 'l1'"])).settings.keep_best.larger  # type: ignore[union-attr]
 
 
+def test_a_checkpoint_is_sampled(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = trained("run", BASE, "Trainer.keep_best = 'max l1'")  # the worst one, so that it is not the last
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    values = {r["step"]: r["metric/l1"] for r in rows if "metric/l1" in r}
+    assert values[4] > values[6]
+    for which, step in (("best", 4), ("4", 4), ("last", 6), ("6", 6)):
+        found = command(capsys, "sample", "run", "--split", "val", "--out", which, "--checkpoint", which)
+        assert found.status == 0 and f"l1 {values[step]:.4g}" in found.out
+    for which, code in (("5", "no-checkpoint"), ("first", "options")):
+        assert f"error[{code}]" in command(capsys, "sample", "run", "--checkpoint", which).err
+    trained("without")
+    assert "Trainer.keep_best" in command(capsys, "sample", "without", "--checkpoint", "best").err
+
+
 # -- proof for one's own experiment ----------------------------------------------------------------------------
 
 

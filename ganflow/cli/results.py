@@ -18,12 +18,15 @@ def sample(
     value: Annotated[str | None, typer.Option(help="Which value of the experiment, such as fake_B.")] = None,
     split: Annotated[str, typer.Option(help="Of the data, where no folder is given.")] = "test",
     count: Annotated[int | None, typer.Option(min=1, help="No more samples than these.")] = None,
+    checkpoint: Annotated[
+        str, typer.Option(help="last, best (Trainer.keep_best) or a step.", metavar="WHICH")
+    ] = "last",
     device: Device = "auto",
 ) -> None:
     """Use a run: translate a folder of images, or the test split with its metrics."""
     from ganflow.sampling import open_run, sample_split, translate
 
-    opened = open_run(run, device=device)
+    opened = open_run(run, device=device, checkpoint=checkpoint)
     if folder is not None:
         written = translate(opened, folder, out or run / "translated", value=value)
         print(f"{_images(len(written))} in {out or run / 'translated'}")
