@@ -1,9 +1,9 @@
 """Means between two reports, and which value was not finite first: nothing waits for the device until it is asked.
 
-    averages = Averages()
-    averages.add(train_step())               # in every iteration; no host sync
-    averages.means()                         # {"loss/G": 0.7, "loss/D": nan}
-    averages.nonfinite()                     # {"loss/D": 41}: in the 42nd iteration of those
+averages = Averages()
+averages.add(train_step())               # in every iteration; no host sync
+averages.means()                         # {"loss/G": 0.7, "loss/D": nan}
+averages.nonfinite()                     # {"loss/D": 41}: in the 42nd iteration of those
 """
 
 from __future__ import annotations

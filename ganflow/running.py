@@ -88,7 +88,9 @@ def explain(error: Exception, graph: StepGraph, source: Source, filename: str) -
         return GanflowError(f"{where}: {error.message}", location=node.location, hint=hint, code=error.code or "step",
                             status=error.status)  # fmt: skip
     message = f"{type(error).__name__}: {error}".split("\n")[0]
-    return GanflowError(f"{where}: {message}", location=node.location, hint=given, code="step", status=_status(error))
+    full = out_of_memory(error)
+    return GanflowError(f"{where}: {message}", location=node.location, hint=given, status=1 if full else 2,
+                        code="out-of-memory" if full else "step")  # fmt: skip
 
 
 def _starved(graph: StepGraph, loss: Node) -> GanflowError:
@@ -105,9 +107,14 @@ def _starved(graph: StepGraph, loss: Node) -> GanflowError:
     )  # fmt: skip
 
 
-def _status(error: Exception) -> int:
-    """A device that has no memory left is a fault of the run, not of its input."""
-    return 1 if isinstance(error, (torch.OutOfMemoryError, MemoryError)) else 2
+def out_of_memory(error: BaseException) -> bool:
+    """A fault of the run, not of its input. The allocator of the CPU says it in words."""
+    if isinstance(error, GanflowError):
+        return error.code == "out-of-memory"
+    words = "DefaultCPUAllocator: can't allocate memory", "not enough memory: you tried to allocate"
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and any(w in str(error) for w in words)
+    )
 
 
 def _not_scalar(node: Node, local: Mapping[str, Any]) -> GanflowError:

@@ -14,6 +14,7 @@ from ganflow.errors import GanflowError, Location
 from ganflow.experiment import Experiment, Text
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+ON_NONFINITE = ("stop", "skip", "rollback")
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,9 @@ class Settings:
         probe: measure before the first iteration which term gives which network a gradient, and refuse what the plan
             does not say.
         histograms: of weights and gradients, for TensorBoard, in iterations that are looked at closely.
+        on_nonfinite: what is done about a loss or gradient that is not finite: ``stop`` says where it was first;
+            ``skip`` leaves out steps whose gradients are not finite, for which the host waits in every update;
+            ``rollback`` goes on from the last checkpoint with other data.
     """
 
     steps: int | None = None
@@ -59,6 +63,7 @@ class Settings:
     health: bool = True
     probe: bool = True
     histograms: bool = True
+    on_nonfinite: str = "stop"
 
 
 def settings_of(experiment: Experiment) -> Settings:
@@ -123,6 +128,12 @@ def _device(experiment: Experiment, name: str, value: object) -> str:
     return value
 
 
+def _on_nonfinite(experiment: Experiment, name: str, value: object) -> str:
+    if not isinstance(value, str) or value not in ON_NONFINITE:
+        raise _wrong(experiment, name, value, "'stop', 'skip' or 'rollback'")
+    return value
+
+
 def _text(experiment: Experiment, name: str, value: object) -> Text:
     where = _where(experiment, name)
     column = where.text.find(str(value))  # in a list of several lines only the first is known
@@ -164,5 +175,5 @@ _READERS: Mapping[str, Callable[[Experiment, str, object], Any]] = {
     "device": _device, "log_every": _whole(0), "sample_every": _whole(0), "eval_every": _whole(0),
     "checkpoint_every": _whole(0), "watch_every": _whole(0), "cut_norms": _flag, "histograms": _flag, "health": _flag,
     "show": _show, "metrics": _metrics, "eval_networks": _eval_networks, "samples": _whole(1), "workers": _whole(0),
-    "probe": _flag,
+    "probe": _flag, "on_nonfinite": _on_nonfinite,
 }  # fmt: skip

@@ -127,7 +127,8 @@ def prepare(
     batches = Timed(training_batches(data, settings, device))
     per_epoch = len(batches)
     given = {"networks": networks, "batches_per_epoch": per_epoch, "cut_norms": settings.cut_norms}
-    return TrainStep(experiment, batches, device=device, **given), batches
+    skip = settings.on_nonfinite == "skip"
+    return TrainStep(experiment, batches, device=device, skip_nonfinite=skip, **given), batches
 
 
 def probe_of(experiment: Experiment) -> Probe:
