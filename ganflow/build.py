@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import gin
 import torch
@@ -118,7 +118,7 @@ def network(
     return _prepared(module, declared)
 
 
-def read_saved(path: str | os.PathLike[str]) -> Any:
+def read_saved(path: str | os.PathLike[str] | BinaryIO) -> Any:
     """``read_saved("runs/pix2pix/weights.pt")``: tensors, numbers, lists and dicts; never code.
 
     Raises:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ganflow import protos
+from ganflow.eventfiles import last_time, newest_number
 from ganflow.pictures.graphdef import Operation
 
 
@@ -67,14 +68,31 @@ class Records:
 class EventFile:
     """A new event file in ``folder``; TensorBoard reads several in one folder as one run.
 
-    Its methods raise OSError when the disk is full; what was written before is whole.
+    It is read after those that are there, and its wall times are not before theirs, whatever the clock says. Its
+    methods raise OSError when the disk is full; what was written before is whole.
+
+    Args:
+        folder: an existing directory.
+        resumed_at: the iteration that the run goes on from. A TensorBoard that is looking drops what it has read of
+            later ones.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
-        from tensorboard.compat.proto.event_pb2 import Event
+    def __init__(self, folder: str | os.PathLike[str], *, resumed_at: int | None = None) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
-        self.records = Records(_new_file(Path(folder)), lines=False)
-        self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        folder = Path(folder)
+        self.latest = last_time(folder)
+        self.records = Records(_new_file(folder), lines=False)
+        self._write(Event(wall_time=self.now(), file_version="brain.Event:2"))
+        if resumed_at is not None:
+            begun = SessionLog(status=SessionLog.START)
+            for _ in range(2):  # TensorBoard takes the first that it sees in a run for its beginning, and drops nothing
+                self._write(Event(wall_time=self.now(), step=resumed_at + 1, session_log=begun))
+
+    def now(self) -> float:
+        """Seconds since 1970; never less than before in this run."""
+        self.latest = max(self.latest, time.time())
+        return self.latest
 
     @property
     def path(self) -> Path:
@@ -90,13 +108,13 @@ class EventFile:
         from tensorboard.compat.proto.summary_pb2 import Summary
 
         summary = Summary(value=[Summary.Value(**value) for value in values])
-        self._write(Event(wall_time=time.time(), step=step, summary=summary))
+        self._write(Event(wall_time=self.now(), step=step, summary=summary))
 
     def graph(self, operations: Iterable[Operation]) -> None:
         """What the Graphs tab shows; there is one in a run."""
         from tensorboard.compat.proto.event_pb2 import Event
 
-        self._write(Event(wall_time=time.time(), graph_def=protos.graph_bytes(operations)))
+        self._write(Event(wall_time=self.now(), graph_def=protos.graph_bytes(operations)))
 
     def flush(self) -> None:
         self.records.flush()
@@ -113,9 +131,11 @@ class EventFile:
 
 
 def _new_file(folder: Path) -> Path:
-    """A name that TensorBoard knows as an event file; it reads them in the order of their names."""
+    """A name that TensorBoard knows as an event file. It reads them in the order of their names, so this one is last,
+    even where the clock has been put back."""
+    number = max(int(time.time()), newest_number(folder) + 1)
     for count in itertools.count():
-        path = folder / f"events.out.tfevents.{int(time.time()):010d}.{os.getpid()}.{count}"
+        path = folder / f"events.out.tfevents.{number:010d}.{os.getpid()}.{count}"
         try:
             with open(path, "x"):
                 return path

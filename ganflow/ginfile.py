@@ -13,6 +13,7 @@ import contextlib
 import io
 import itertools
 import json
+import re
 import sys
 import tokenize
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,8 @@ _GLOBALS = ("_CONFIG", "_OPERATIVE_CONFIG", "_SINGLETONS")
 
 # More than anyone writes by hand, and still read in a second.
 MAX_CHARACTERS = 250_000  # of a file
+MAX_BLANKS = 1_000  # in a row
+_BLANKS = re.compile(rf"[ \t\f]{{{MAX_BLANKS + 1}}}")
 MAX_FILES = 500  # with what they include: files that include others twice grow exponentially
 MAX_DEPTH = 40  # of files that include files
 MAX_NESTING = 30  # of lists in lists
@@ -130,6 +133,10 @@ class _Reader:
             raise GanflowError(f"more than {MAX_CHARACTERS:,} characters are no gin file", location=Location(label, 1),
                                code="too-large", hint="large data belong into a dataset")  # fmt: skip
         rows = text.split("\n")
+        if found := _BLANKS.search(text):  # Python's tokenizer takes time in the square of their number
+            raise GanflowError(f"more than {MAX_BLANKS:,} blanks in a row", code="too-large",
+                               location=Location(label, text.count("\n", 0, found.start()) + 1),
+                               hint="take them out: they say nothing")  # fmt: skip
         for statement in _statements(text, label, rows):
             where = _place(statement.location, label, rows)
             if isinstance(statement, config_parser.BindingStatement):

@@ -46,6 +46,8 @@ class Logs:
         tensorboard: whether to write event files.
         layout: from the tags of all scalars so far to the charts of TensorBoard's Custom Scalars tab; asked whenever
             there is a tag that was not there before.
+        resumed_at: the iteration that a resumed run goes on from, to which :func:`ganflow.rewind.rewind` has put back
+            what is there.
 
     Raises:
         GanflowError: status 1, from every method that writes: the disk is full or the directory cannot be
@@ -53,13 +55,14 @@ class Logs:
     """
 
     def __init__(
-        self, run_dir: str | os.PathLike[str], *, tensorboard: bool = True, layout: Layout | None = None
-    ) -> None:
+        self, run_dir: str | os.PathLike[str], *, tensorboard: bool = True, layout: Layout | None = None,
+        resumed_at: int | None = None,
+    ) -> None:  # fmt: skip
         self.run_dir, self._last, self._layout = Path(run_dir), "nothing was written yet", layout
         with self._errors():
             self._lines = Records(self.run_dir / "metrics.jsonl")
             self._table = Table(self.run_dir / "metrics.csv")
-            self._events = EventFile(self.run_dir) if tensorboard else None
+            self._events = EventFile(self.run_dir, resumed_at=resumed_at) if tensorboard else None
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """``logs.scalars(100, {"loss/G": 1.5, "lr/G": 2e-4})``; NaN and infinities stay what they are.
@@ -161,7 +164,7 @@ class Table:
         new = [name for name in row if name not in self.columns]
         if new:
             self._widen(new)
-        self.records.append(_row([repr(row[name]) if name in row else "" for name in self.columns]))
+        self.records.append(_fields(row, self.columns))
 
     def flush(self) -> None:
         self.records.flush()
@@ -181,6 +184,16 @@ class Table:
         self.records, self.columns = Records(path), columns
 
 
+def table_bytes(rows: Sequence[Mapping[str, float]]) -> bytes:
+    """What is in the file once a :class:`Table` was given these rows, one after the other."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return b"".join([_row(columns), *(_fields(row, columns) for row in rows)]) if rows else b""
+
+
+def _fields(row: Mapping[str, float], columns: Sequence[str]) -> bytes:
+    return _row([repr(row[name]) if name in row else "" for name in columns])
+
+
 def _header(path: Path) -> list[str]:
     with open(path, newline="", encoding="utf-8") as file:
         try:
@@ -189,7 +202,7 @@ def _header(path: Path) -> list[str]:
             raise GanflowError(f"{path} is not a table that ganflow wrote: {error}", code="bad-table") from error
 
 
-def _row(fields: list[str]) -> bytes:
+def _row(fields: Sequence[str]) -> bytes:
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow(fields)
     return line.getvalue().encode()

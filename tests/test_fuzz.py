@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import ganflow
+import zoo_images  # noqa: F401 - what gin knows must not depend on which tests ran before
 from front_door import LIMIT, Visit, limited, visit, watched
 from ganflow import cli
 from ganflow.errors import GanflowError
@@ -103,6 +104,12 @@ def test_templates_that_double_are_answered_in_time(body: str, here: Path) -> No
     Path("doubling.gin").write_text("\n".join([*lines, "G/Update.minimize = 'f30(mean(fake_B))'"]))
     found = visit("check", "doubling.gin")
     assert not found.wrong and found.code == "too-large" and "doubling.gin:" in found.err
+
+
+def test_a_line_of_blanks_is_answered_in_time(here: Path) -> None:
+    Path("blanks.gin").write_text(f"include 'pix2pix.gin'\n\n{' ' * 60_000}$\n{' ' * 60_000}\\\n")
+    found = visit("check", "blanks.gin")
+    assert not found.wrong and found.code == "too-large" and "blanks.gin:3" in found.err
 
 
 # -- the other front doors ----------------------------------------------------------------------------------

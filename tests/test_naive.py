@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 from collections import Counter
 from dataclasses import replace
@@ -142,7 +143,9 @@ def networks() -> dict[str, nn.Module]:
     return {n: nn.Sequential(nn.Linear(3, 3), nn.Tanh()).double() for n in NETWORKS}
 
 
-def batches(count: int = 40) -> list[dict[str, Tensor]]:
+@functools.cache  # never written to
+def batches(count: int = 400) -> list[dict[str, Tensor]]:
+    """More than any schedule reads: every run of an update may fetch one."""
     g = torch.Generator().manual_seed(5)
     return [{"x": torch.randn(4, 3, generator=g, dtype=torch.float64)} for _ in range(count)]
 

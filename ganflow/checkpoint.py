@@ -1,0 +1,148 @@
+"""Checkpoints that are written while training goes on.
+
+store = Store(run_dir / "checkpoints")
+writer = Writer(store)
+writer.put(100, snapshot(state), metrics={"psnr": 13.9}, then=[lambda: store.prune(3)])
+...
+writer.close()                                  # raises what went wrong and was not asked for yet
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ganflow.errors import GanflowError
+from ganflow.snapshots import on_cpu_later, snapshot
+from ganflow.store import Store
+
+__all__ = ["Store", "Writer", "snapshot"]
+
+SHARE = 0.5  # of its time that the background writer works while nobody waits for it
+
+
+@dataclass(frozen=True)
+class _Job:
+    step: int
+    fetch: Callable[[], Any]
+    metrics: Mapping[str, float]
+    before: Sequence[Callable[[], object]]
+    then: Sequence[Callable[[], object]]
+
+
+class Writer:
+    """Writes checkpoints in a thread of its own, which is there while there is something to write.
+
+        writer.put(100, snapshot(state), then=[lambda: store.prune(3)])
+
+    What goes wrong there is kept until :meth:`check`, :meth:`wait` or :meth:`close` gives it. One thread calls these.
+
+    Args:
+        store: where to.
+        share: of its time that it works while nobody waits for it; it rests for the other part.
+    """
+
+    def __init__(self, store: Store, *, share: float = SHARE) -> None:
+        self.store, self.share = store, share
+        self._lock, self._hurry = threading.Lock(), threading.Event()
+        self._pending: _Job | None = None
+        self._thread: threading.Thread | None = None
+        self._errors: list[GanflowError] = []
+
+    def put(
+        self, step: int, payload: Mapping[str, Any], *, metrics: Mapping[str, float] | None = None,
+        before: Sequence[Callable[[], object]] = (), then: Sequence[Callable[[], object]] = (),
+    ) -> None:  # fmt: skip
+        """Write this when what is being written is done; returns at once.
+
+        It takes the place of one that was put earlier and not begun, which is then never written, nor its callables
+        called.
+
+        Args:
+            payload: a :func:`snapshot`: nobody may change it any more.
+            before: called in the thread first; where one fails, nothing is written.
+            then: called in the thread, all of them, once the checkpoint is on the disk.
+        """
+        job = _Job(step, on_cpu_later(payload), dict(metrics or {}), tuple(before), tuple(then))
+        with self._lock:
+            self._pending = job
+            if self._thread is not None:
+                return
+            self._thread = threading.Thread(target=self._work, name="checkpoints")
+        try:
+            self._thread.start()
+        except RuntimeError:  # no more threads to be had
+            self._work()
+
+    def check(self) -> GanflowError | None:
+        """What went wrong since it was last asked, once."""
+        with self._lock:
+            errors, self._errors = self._errors, []
+        if len(errors) < 2:
+            return errors[0] if errors else None
+        first, others = errors[0], "; ".join(dict.fromkeys(e.message for e in errors[1:]))
+        message = f"{first.message}; later: {others}"
+        return GanflowError(message, hint=first.hint, code=first.code, status=first.status)
+
+    def wait(self) -> None:
+        """Until all that was put is written, without rests.
+
+        Raises:
+            GanflowError: what went wrong.
+        """
+        self._hurry.set()
+        try:
+            thread = self._thread
+            if thread is not None:
+                thread.join()
+        finally:
+            self._hurry.clear()
+        if error := self.check():
+            raise error
+
+    def close(self) -> None:
+        """As :meth:`wait`; no thread is left then. It may be called again."""
+        self.wait()
+
+    def _work(self) -> None:
+        while job := self._next():
+            self._write(job)
+
+    def _next(self) -> _Job | None:
+        with self._lock:
+            job, self._pending = self._pending, None
+            if job is None:
+                self._thread = None
+        return job
+
+    def _write(self, job: _Job) -> None:
+        def write() -> None:
+            for action in job.before:
+                action()
+            self.store.write(job.step, job.fetch(), metrics=job.metrics, rest=self._rest)
+
+        if self._tried(job, write):
+            for action in job.then:
+                self._tried(job, action)
+
+    def _tried(self, job: _Job, action: Callable[[], object]) -> bool:
+        try:
+            action()
+        except BaseException as error:
+            with self._lock:
+                self._errors.append(_told(job.step, error))
+            return False
+        return True
+
+    def _rest(self, worked: float) -> None:
+        self._hurry.wait(worked * (1 / self.share - 1))
+
+
+def _told(step: int, error: BaseException) -> GanflowError:
+    if isinstance(error, GanflowError):
+        return error
+    told = GanflowError(f"the checkpoint of step {step}: {type(error).__name__}: {error}", code="checkpoint", status=1)
+    told.__cause__ = error
+    return told
