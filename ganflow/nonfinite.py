@@ -10,8 +10,9 @@ waiting is in ``averages.py``.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -41,6 +42,7 @@ class Found:
             term itself.
         node: the node of it.
         file, line, text: where the term, the update or that value is written.
+        field: of the batch, where the first value on the way is one.
         largest: network -> its largest weight at that moment.
     """
 
@@ -55,7 +57,8 @@ class Found:
     file: str = ""
     line: int = 0
     text: str = ""
-    largest: Mapping[str, float] = field(default_factory=dict)
+    field: str = ""
+    largest: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def location(self) -> Location | None:
@@ -84,9 +87,9 @@ class _Event:
     name: str = ""
     value: str = ""
     detail: str = ""
-    terms: dict[str, str] = field(default_factory=dict)  # those that are known not to be finite
-    unseen: list[Term] = field(default_factory=list)  # those that have no value of their own to be told of
-    values: dict[str, str] = field(default_factory=dict)
+    terms: dict[str, str] = dataclasses.field(default_factory=dict)  # those that are known not to be finite
+    unseen: list[Term] = dataclasses.field(default_factory=list)  # those that have no value of their own to be told of
+    values: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 class Finder:
@@ -173,7 +176,8 @@ class Finder:
             return replace(found, node=node), where
         value = self.nodes[first]
         shown = f"{value.name} = {value.text}" if value.name and value.name != value.text else value.label
-        return replace(found, node=first, first=f"{shown} ({values[first]})"), where
+        field = value.target if value.kind == "field" else ""
+        return replace(found, node=first, first=f"{shown} ({values[first]})", field=field), where
 
     def weights(self) -> Found | None:
         """A step with finite gradients that spoils weights: they became too large for their type."""
