@@ -20,7 +20,9 @@ from ganflow.store import Store
 
 __all__ = ["Store", "Writer", "snapshot"]
 
-SHARE = 0.5  # of its time that the background writer works while nobody waits for it
+# Of its time that the writer works while nobody waits for it. At full speed it takes half of a step's time where two
+# cores are one with two threads; at a tenth, a twentieth (tools/bench_checkpoint.py).
+SHARE = 0.1
 
 
 @dataclass(frozen=True)

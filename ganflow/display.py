@@ -18,7 +18,7 @@ REFRESH = 0.1  # seconds between two drawings of the bar
 class Display(Protocol):
     """What the loop tells; ``advance`` costs next to nothing."""
 
-    def advance(self) -> None: ...
+    def advance(self, count: int = 1) -> None: ...
 
     def report(self, values: Mapping[str, float], *, updates: Collection[str]) -> None: ...
 
@@ -50,8 +50,9 @@ class Lines:
         self.total, self.done, self.console = total, 0, console
         self.pace = Pace()
 
-    def advance(self) -> None:
-        self.done += 1
+    def advance(self, count: int = 1) -> None:
+        self.done += count
+        self.pace.done += count - 1
 
     def report(self, values: Mapping[str, float], *, updates: Collection[str]) -> None:
         rate = self.pace.rate(self.done)
@@ -73,8 +74,9 @@ class Bar:
         self.total, self.done, self.pace = total, 0, Pace()
         self.next = 0.0
 
-    def advance(self) -> None:
-        self.done += 1
+    def advance(self, count: int = 1) -> None:
+        self.done += count
+        self.pace.done += count - 1
         now = time.monotonic()
         if now >= self.next or self.done == self.total:
             self.next = now + REFRESH

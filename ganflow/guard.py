@@ -1,8 +1,8 @@
 """Steps that are not taken: an optimizer whose gradients are not finite is left as it is.
 
-guard = Guard(step.optimizers)
+guard = Guard(step.optimizers, lambda: step.counters.step + 1)
 guard.optimizers["G"].step()         # only where every gradient is finite: the host waits to know
-guard.taken()                        # {"skipped/G": 1.0, "skipped/D": 0.0}, and counts anew
+guard.taken()                        # "G once, in iteration 7", {"skipped/G": 1.0, "skipped/D": 0.0}; counts anew
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ class Guard:
 
     Attributes:
         optimizers: what generated code steps, by the same names.
-        skipped: (iteration, optimizer) of every step not taken since the last :meth:`taken`.
+        skipped: optimizer -> how many of its steps were not taken since the last :meth:`taken`, and the first one's
+            iteration.
     """
 
     def __init__(self, optimizers: Mapping[str, Any], iteration: Callable[[], int]) -> None:
         self.iteration = iteration
         self.optimizers = {name: Guarded(self, name, optimizer) for name, optimizer in optimizers.items()}
-        self.skipped: list[tuple[int, str]] = []
-        self.in_a_row = dict.fromkeys(optimizers, 0)
+        self.skipped: dict[str, tuple[int, int]] = {}
 
-    def note(self, name: str, *, taken: bool) -> None:
-        """One step was due."""
-        self.in_a_row[name] = 0 if taken else self.in_a_row[name] + 1
-        if not taken:
-            self.skipped.append((self.iteration(), name))
+    def skip(self, name: str) -> None:
+        """One step was not taken."""
+        count, first = self.skipped.get(name, (0, self.iteration()))
+        self.skipped[name] = (count + 1, first)
 
-    def taken(self) -> tuple[list[tuple[int, str]], dict[str, float]]:
-        """What was skipped since this was asked last: each one, and how many of each optimizer by their tags."""
-        found, self.skipped = self.skipped, []
-        names = [name for _, name in found]
-        return found, {f"skipped/{name}": float(names.count(name)) for name in self.optimizers}
+    def taken(self) -> tuple[str, dict[str, float]]:
+        """What was skipped since this was asked last: in words, and how many of each optimizer by their tags."""
+        found, self.skipped = self.skipped, {}
+        words = [f"{name} {n} times, first in iteration {at}" if n > 1 else f"{name} once, in iteration {at}"
+                 for name, (n, at) in found.items()]  # fmt: skip
+        return "; ".join(words), {f"skipped/{name}": float(found.get(name, (0, 0))[0]) for name in self.optimizers}
 
     def clipping(self, clip: Callable[..., None]) -> Callable[..., None]:
         """``clip_gradients`` for this guard: one norm over several networks spoils the gradients of all of them."""
@@ -68,10 +68,10 @@ class Guarded:
 
     def step(self) -> None:
         """Step, or do not."""
-        good = all_finite(gradients(p for group in self.param_groups for p in group["params"]))
-        self.guard.note(self.name, taken=good)
-        if good:
+        if all_finite(gradients(p for group in self.param_groups for p in group["params"])):
             self.optimizer.step()
+        else:
+            self.guard.skip(self.name)
 
 
 def gradients(parameters: Iterable[Tensor]) -> list[Tensor]:

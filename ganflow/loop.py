@@ -1,37 +1,67 @@
 """The loop of a run: iterate, report, look, sample, measure, save.
 
-result = Loop(run_dir, settings, step, batches, validation, logs, shown, total).run()
+result = Loop(place, settings, step, batches, validation, logs, shown, total, saving).run()
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ganflow import images
 from ganflow.averages import Averages
 from ganflow.data.loader import Batches
 from ganflow.display import Display
+from ganflow.errors import GanflowError
 from ganflow.files import write_whole
 from ganflow.logs import Logs
 from ganflow.presenting import PROBE
 from ganflow.probe import Probe, compared, probe_if_it_fits
+from ganflow.rescue import Rescue
+from ganflow.saving import Saving
 from ganflow.settings import Settings
+from ganflow.signals import deferred
 from ganflow.step import TrainStep
 from ganflow.validation import Validation
 from ganflow.watch import Watch, instruments
 
-WEIGHTS, SAMPLES = "weights.pt", "samples"
+SAMPLES = "samples"
 PROBE_AGAIN = 100  # iterations after which an exact zero is measured again
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run lies.
+
+    Args:
+        run_dir: its directory.
+        is_there: whether that is still this run's.
+        resume: the command that goes on with it.
+        replay: the command that runs an iteration of it again.
+    """
+
+    run_dir: Path
+    is_there: Callable[[], bool] = lambda: True
+    resume: str = ""
+    replay: str = ""
+
+    def check(self) -> None:
+        """A run whose directory was taken away writes into nowhere.
+
+        Raises:
+            GanflowError: ``run-gone``, status 1.
+        """
+        if not self.is_there():
+            raise GanflowError(f"the run directory {self.run_dir} is gone: it was deleted or replaced under the run",
+                               code="run-gone", status=1,
+                               hint="what was trained since its last checkpoint cannot be saved there")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,34 +107,104 @@ class Loop:
     """A run on its way; lives for one call of :meth:`Trainer.fit`."""
 
     def __init__(
-        self, run_dir: Path, settings: Settings, step: TrainStep, batches: Timed, validation: Validation,
-        logs: Logs, shown: Display, total: int, found: Probe | None = None,
+        self, place: Place, settings: Settings, step: TrainStep, batches: Timed, validation: Validation,
+        logs: Logs, shown: Display, total: int, saving: Saving, found: Probe | None = None,
     ) -> None:  # fmt: skip
-        self.run_dir, self.settings, self.step, self.batches = run_dir, settings, step, batches
+        self.place, self.run_dir = place, place.run_dir
+        self.settings, self.step, self.batches, self.saving = settings, step, batches, saving
         self.validation, self.logs, self.shown, self.total = validation, logs, shown, total
         self.to_repeat = found if found is not None and found.zeros else None
         self.averages, self.metrics = Averages(), dict[str, float]()
         self.picture: Path | None = None
         self.start = self.since = time.perf_counter()
-        self.reported, self.warned = 0, False
+        self.reported, self.warned, self.before, self.saved = 0, False, 0.0, -1
+        self.rescue: Rescue | None = None
+
+    def state(self) -> dict[str, Any]:
+        """What the loop itself goes on from."""
+        seconds = self.before + time.perf_counter() - self.start
+        skipped = dict(self.step.guard.skipped) if self.step.guard else {}
+        return {"averages": self.averages.state_dict(), "warned": self.warned, "metrics": dict(self.metrics),
+                "seconds": seconds, "probe_again": self.to_repeat is not None, "skipped": skipped}  # fmt: skip
+
+    def restore(self, payload: Mapping[str, Any]) -> None:
+        """Go on where a checkpoint was made."""
+        state, data = payload["loop"], payload["data"]
+        self.averages.load_state_dict(state["averages"], device=self.step.device)
+        self.warned, self.metrics, self.before = state["warned"], dict(state["metrics"]), state["seconds"]
+        self.to_repeat = self.to_repeat if state["probe_again"] else None
+        if self.step.guard:
+            self.step.guard.skipped = dict(state.get("skipped", {}))
+        self.batches.batches.resume(data["epoch"], data["place"])
+        self.reported = self.saved = self.step.counters.step
+        pictures = sorted((self.run_dir / SAMPLES).glob("*.png"))
+        self.picture = pictures[-1] if pictures else None
 
     def run(self) -> Result:
-        """Iterate to the end."""
-        try:
-            self.sample()
-            while self.step.counters.step < self.total:
+        """Iterate to the end, or until somebody wants it to end."""
+        self.rescue = Rescue(self.settings, self.saving, say=self.shown.say, replay=self.place.replay)
+        with deferred() as asked, self.said():
+            if self.step.counters.step == 0:
+                self.sample()
+            while self.step.counters.step < self.total and not asked.to_end:
                 self.iteration()
-        except (KeyboardInterrupt, SystemExit):
-            self.save_weights()
-            self.shown.say(
-                f"interrupted at step {self.step.counters.step}; the weights are in {self.run_dir / WEIGHTS}"
-            )
-            raise
-        self.sample()
-        self.save_weights()
-        self.logs.flush()
-        seconds = time.perf_counter() - self.start
+            if asked.to_end and self.step.counters.step < self.total:
+                self.interrupted()
+                raise asked.error()
+            if self.saved < self.total:
+                self.sample()
+                self.finish()
+            self.logs.flush()
+        seconds = self.before + time.perf_counter() - self.start
         return Result(self.run_dir, self.step.counters.step, seconds, self.metrics, self.picture)
+
+    @contextlib.contextmanager
+    def said(self) -> Iterator[None]:
+        """Whatever ends the run before its end, what is being written is written, and it is said how to go on."""
+        try:
+            yield
+        except BaseException:
+            self.saving.close()
+            steps = self.saving.store.steps()
+            if steps and self.place.is_there():
+                self.shown.say(f"the last checkpoint is of step {steps[-1]}; to go on with it: {self.place.resume}")
+            raise
+
+    def interrupted(self) -> None:
+        """The iteration is done; nothing of it is lost."""
+        assert self.rescue is not None, "only a run that goes on is interrupted"
+        if not self.rescue.sound(self.averages):
+            self.shown.say("there are losses or weights that are not finite: this is not saved")
+        elif self.step.counters.step > self.saved:
+            self.finish()
+        self.logs.flush()
+        self.shown.say(f"interrupted at step {self.step.counters.step}")
+
+    def look(self, *, reports: bool) -> None:
+        """Whether all numbers are finite; where a run is to stop, its last losses are logged before."""
+        assert self.rescue is not None, "a loop that runs has one"
+        step = self.step.counters.step
+        try:
+            with self.uncounted():
+                good = self.rescue.check(self.averages)
+        except GanflowError:
+            with contextlib.suppress(GanflowError):  # what went wrong first is what the user is told
+                self.logs.scalars(step, self.averages.means())
+                self.logs.flush()
+            raise
+        if not good and not reports:
+            self.averages = Averages()
+
+    def skipped(self) -> dict[str, float]:
+        """How many steps were not taken since the last report, by their tags."""
+        if self.step.guard is None:
+            return {}
+        words, counts = self.step.guard.taken()
+        if words:
+            self.shown.say(
+                f"step {self.step.counters.step}: steps not taken, with gradients that are not finite: {words}"
+            )
+        return counts
 
     def iteration(self) -> None:
         """One iteration, and whatever is due after it."""
@@ -117,8 +217,11 @@ class Loop:
             logs = self.step(log_gradients=report)
         self.averages.add(logs)
         self.shown.advance()
+        measured = due == self.total or self.due(self.settings.eval_every, due)
+        if report or measured or self.due(self.settings.checkpoint_every, due):
+            self.look(reports=report)
         try:
-            if due == self.total or self.due(self.settings.eval_every, due):
+            if measured:
                 seen |= self.evaluate()
         finally:  # an evaluation that is interrupted takes no losses with it
             if report:
@@ -126,11 +229,10 @@ class Loop:
             elif seen:
                 self.logs.scalars(due, seen)
         if due < self.total:
-            for every, action in (
-                (self.settings.sample_every, self.sample), (self.settings.checkpoint_every, self.save_weights),
-            ):  # fmt: skip
-                if self.due(every, due):
-                    action()
+            if self.due(self.settings.sample_every, due):
+                self.sample()
+            if self.due(self.settings.checkpoint_every, due) or (measured and self.is_best()):
+                self.save(self.metrics if measured else None)
 
     def watched(self, report: bool) -> tuple[dict[str, Any], dict[str, float]]:
         """An iteration that is looked at closely; its time is not that of a step."""
@@ -148,8 +250,11 @@ class Loop:
 
     def report(self, weights: Mapping[str, float]) -> None:
         """The means since the last report; here, and only here, the host waits for the device."""
+        self.place.check()
+        self.saving.check()
         means = self.averages.means()
-        self.logs.scalars(self.step.counters.step, {**means, **weights, **self.step.hyperparameters(), **self.times()})
+        beside = {**self.skipped(), **self.step.hyperparameters(), **self.times()}
+        self.logs.scalars(self.step.counters.step, {**means, **weights, **beside})
         losses = {k.removeprefix("loss/"): v for k, v in means.items() if k.startswith("loss/")}
         self.shown.report(losses, updates=[u.name for u in self.step.graph.updates])
         self.warn_of(losses)
@@ -200,10 +305,28 @@ class Loop:
             self.metrics = self.validation.metrics()
         return {f"metric/{k}": v for k, v in self.metrics.items()}
 
-    def save_weights(self) -> None:
-        """The weights of all networks, whole or not at all."""
+    def is_best(self) -> bool:
+        """Whether the metrics that were just measured are better than those of all checkpoints."""
+        wanted = self.settings.keep_best
+        if wanted is None or not math.isfinite(value := self.metrics[wanted.metric]):
+            return False
+        best = self.saving.best()
+        before = math.nan if best is None else self.saving.store.metrics(best)[wanted.metric]
+        return not (value <= before if wanted.larger else value >= before)
+
+    def save(self, metrics: Mapping[str, float] | None) -> None:
+        """A checkpoint; it is written while the run goes on."""
+        self.place.check()
         with self.uncounted():
-            save_weights(self.run_dir / WEIGHTS, self.step)
+            self.saving.save(self.state(), metrics=metrics)
+        self.saved = self.step.counters.step
+
+    def finish(self) -> None:
+        """The last checkpoint, on the disk when this returns."""
+        self.place.check()
+        done = self.step.counters.step == self.total
+        self.saving.finish(self.state(), metrics=self.metrics if done else None)
+        self.saved = self.step.counters.step
 
     @contextlib.contextmanager
     def uncounted(self) -> Iterator[None]:
@@ -211,10 +334,3 @@ class Loop:
         start = time.perf_counter()
         yield
         self.since += time.perf_counter() - start
-
-
-def save_weights(path: Path, step: TrainStep) -> None:
-    """``torch.load(path)["networks"]["G"]`` is a state dict."""
-    held = io.BytesIO()
-    torch.save({"networks": {n: m.state_dict() for n, m in step.networks.items()}, "step": step.counters.step}, held)
-    write_whole(path, held.getbuffer(), status=1)

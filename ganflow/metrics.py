@@ -53,6 +53,7 @@ def _ssim() -> Metric:
 
 
 METRICS: Mapping[str, Callable[[], Metric]] = MappingProxyType({"l1": _l1, "mse": _mse, "psnr": _psnr, "ssim": _ssim})
+LARGER_IS_BETTER: Mapping[str, bool] = MappingProxyType({"l1": False, "mse": False, "psnr": True, "ssim": True})
 
 
 def make_metric(name: str) -> Metric:

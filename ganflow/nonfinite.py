@@ -11,7 +11,7 @@ waiting is in ``averages.py``.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -229,14 +229,3 @@ def _numbers(x: Tensor) -> Tensor | None:
     values = values.coalesce().values() if values.is_sparse else values
     values = torch.view_as_real(values) if values.is_complex() else values
     return values if values.is_floating_point() else None
-
-
-def names_of(found: Iterable[tuple[int, str]]) -> str:
-    """``G 3 times, first in iteration 101; D once, in iteration 90``."""
-    first: dict[str, list[int]] = {}
-    for iteration, name in found:
-        first.setdefault(name, []).append(iteration)
-    return "; ".join(
-        f"{name} {len(where)} times, first in iteration {where[0]}" if len(where) > 1
-        else f"{name} once, in iteration {where[0]}" for name, where in first.items()
-    )  # fmt: skip

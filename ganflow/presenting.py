@@ -24,6 +24,7 @@ from ganflow.logs import Layout, Logs
 from ganflow.parameters import columns, flat
 from ganflow.pictures.graphdef import Operation, operations_of
 from ganflow.probe import Probe
+from ganflow.resume import Origin
 from ganflow.settings import settings_of
 
 PROBE = "probe.txt"
@@ -31,12 +32,21 @@ PROBE = "probe.txt"
 
 @contextlib.contextmanager
 def presented(
-    logs: Logs, run_dir: Path, experiment: Experiment, inspection: Inspection, found: Probe | None
-) -> Iterator[None]:
-    """Inside, the run goes on; how it ends is written, too, unless the process is killed."""
-    write_texts(logs, run_dir, found)
-    logs.graph(operations(experiment, inspection))
-    logs.begins(flat(experiment), metrics=results(experiment, inspection.graph), first=columns(experiment))
+    logs: Logs, run_dir: Path, experiment: Experiment, inspection: Inspection, found: Probe | None, *,
+    origin: Origin | None = None,
+) -> Iterator[None]:  # fmt: skip
+    """Inside, the run goes on; how it ends is written, too, unless the process is killed.
+
+    Args:
+        origin: where a resumed run goes on: it has said all of this, but for what has changed since.
+    """
+    if origin is None or origin.payload is None:
+        write_texts(logs, run_dir, found)
+        logs.graph(operations(experiment, inspection))
+        logs.begins(flat(experiment), metrics=results(experiment, inspection.graph), first=columns(experiment))
+    elif origin.changed:
+        write_files(logs, run_dir, step=origin.step)
+        logs.text("changed", origin.changed, step=origin.step)
     try:
         yield
     except BaseException:
@@ -53,14 +63,18 @@ def layout_of(graph: StepGraph) -> Layout:
 
 def write_texts(logs: Logs, run_dir: Path, found: Probe | None) -> None:
     """Under TensorBoard's Text: what runs."""
-    files = rundir.load(run_dir)
-    logs.text("config", files.config)
-    logs.text("plan", files.plan)
-    logs.text("source", files.source)
-    logs.text("environment", json.dumps(files.environment, indent=2))
+    write_files(logs, run_dir)
+    logs.text("environment", json.dumps(rundir.load(run_dir).environment, indent=2))
     if found is not None:
         write_whole(run_dir / PROBE, f"{found}\n", status=1)
         logs.text("probe", str(found))
+
+
+def write_files(logs: Logs, run_dir: Path, *, step: int = 0) -> None:
+    """The config and what was made of it."""
+    files = rundir.load(run_dir)
+    for tag, text in (("config", files.config), ("plan", files.plan), ("source", files.source)):
+        logs.text(tag, text, step=step)
 
 
 def operations(experiment: Experiment, inspection: Inspection) -> tuple[Operation, ...]:

@@ -1,7 +1,7 @@
 """What a run does about numbers that are not finite: it looks where it reports and where it saves, goes back to the
 last checkpoint to find where they came from, and stops or goes on from there.
 
-    rescue = Rescue(run_dir, settings, saving, say=print)
+    rescue = Rescue(settings, saving, say=print)
     if not rescue.check(averages):           # raises where the run is to stop
         averages = Averages()                # gone back: what was added since is of no use
 """
@@ -35,13 +35,14 @@ class Rescue:
 
     Args:
         saving: the run's checkpoints, and what one holds.
-        program: how the user calls ganflow, for what is said.
+        replay: the command that runs an iteration again, for what is said.
     """
 
     def __init__(
-        self, run_dir: Path, settings: Settings, saving: Saving, *, say: Callable[[str], None], program: str = "ganflow"
+        self, settings: Settings, saving: Saving, *, say: Callable[[str], None], replay: str = "ganflow replay RUN"
     ) -> None:
-        self.run_dir, self.settings, self.saving, self.say, self.program = run_dir, settings, saving, say, program
+        self.settings, self.saving, self.say, self.replay = settings, saving, say, replay
+        self.run_dir = saving.run_dir
         self.step = saving.closure.step
         self.counted = counted(self.step.graph) if self.step.guard is None else frozenset[str]()
         self.good = self.step.counters.step  # the last iteration after which all was finite
@@ -155,7 +156,7 @@ class Rescue:
         lines += [f"noticed at step {now}, everything before iteration {found.iteration} is finite"]
         if bundle is not None:
             lines += [f"what the iteration began with is in {bundle}; which operation it was, and on what:",
-                      f"  {self.program} replay {self.run_dir} --step {found.iteration}"]  # fmt: skip
+                      f"  {self.replay} --step {found.iteration}"]  # fmt: skip
         if self.times > IN_A_ROW:
             lines.append(f"it was rolled back {IN_A_ROW} times to step {self.back}, and came again")
         return GanflowError(str(found), location=found.location, code="not-finite", status=1,

@@ -17,7 +17,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -99,25 +99,66 @@ def create(
     if overwrite and not _is_free(path):
         _clear(path)
     existed = path.is_dir()
-    _claim(path)
     texts = {PLAN: plan, SOURCE: source, CONFIG: config}
-    try:
-        for name, text in texts.items():
-            write_whole(path / name, text)
-        # the claim is replaced last: only a whole directory has an environment that can be read
-        write_whole(path / ENVIRONMENT, json.dumps(environment, indent=2) + "\n")
-    except BaseException:
-        _undo(path, keep=existed)
-        raise
+    with _claim(path):
+        try:
+            for name, text in texts.items():
+                write_whole(path / name, text)
+            # the claim is replaced last: only a whole directory has an environment that can be read
+            write_whole(path / ENVIRONMENT, json.dumps(environment, indent=2) + "\n")
+        except BaseException:
+            _undo(path, keep=existed)
+            raise
     return path
 
 
+def is_begun(path: str | os.PathLike[str]) -> bool:
+    """Whether a run is there to go on with. What is left of one that was killed while it was made is taken away.
+
+    Raises:
+        GanflowError: ``run-in-use``: a process is making it just now; ``cannot-write``.
+    """
+    path = Path(path)
+    if _is_free(path):
+        return False
+    names = {child.name for child in path.iterdir()} if path.is_dir() else set()
+    claim = path / ENVIRONMENT
+    if not all(n in FILES or ".writing-" in n for n in names) or not _is_empty(claim):
+        return True
+    with in_use(path):
+        for name in names - {ENVIRONMENT}:
+            (path / name).unlink(missing_ok=True)
+        claim.unlink(missing_ok=True)
+    return False
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size == 0
+
+
 @contextlib.contextmanager
-def in_use(path: str | os.PathLike[str]) -> Iterator[None]:
-    """While a run goes on, ``overwrite`` leaves its directory alone; the system ends this however the process ends."""
-    with open(Path(path) / ENVIRONMENT, "rb") as file:
-        _try_lock(file)
-        yield
+def in_use(path: str | os.PathLike[str]) -> Iterator[Callable[[], bool]]:
+    """While a run goes on, no other process writes it; the system ends this however the process ends.
+
+    Gives a function that says whether the directory is still there, and still this run's.
+
+    Raises:
+        GanflowError: ``run-in-use``.
+    """
+    path = Path(path)
+    with open(path / ENVIRONMENT, "rb") as file:
+        if not _try_lock(file):
+            raise GanflowError(f"{path} is still running in another process", code="run-in-use",
+                               hint="wait for it, or end it first; it saves a checkpoint when it is ended by Ctrl-C or "
+                               "SIGTERM")  # fmt: skip
+
+        def is_there() -> bool:
+            try:
+                return os.path.samestat(os.fstat(file.fileno()), os.stat(path / ENVIRONMENT))
+            except OSError:
+                return False
+
+        yield is_there
 
 
 def is_in_use(path: str | os.PathLike[str]) -> bool:
@@ -192,14 +233,15 @@ def _is_free(path: Path) -> bool:
         raise cannot_write(path, error) from error
 
 
-def _claim(path: Path) -> None:
-    """Of two processes that want ``path`` at once, one gets it."""
+def _claim(path: Path) -> IO[bytes]:
+    """Of two processes that want ``path`` at once, one gets it, and has it locked until it closes what is returned."""
     if not _is_free(path):
         raise _exists(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        with open(path / ENVIRONMENT, "x"):
-            pass
+        file = open(path / ENVIRONMENT, "xb")  # noqa: SIM115 - the caller's
+        _try_lock(file)
+        return file
     except FileExistsError as error:
         raise _exists(path) from error
     except OSError as error:

@@ -22,7 +22,7 @@ from ganflow.errors import GanflowError, did_you_mean
 from ganflow.evaluate import Evaluator, evaluation
 from ganflow.experiment import Experiment, Field, Text
 from ganflow.inspection import inspect
-from ganflow.loop import WEIGHTS
+from ganflow.saving import WEIGHTS
 from ganflow.settings import Settings, settings_of
 from ganflow.step import TrainStep
 from ganflow.trainer import choose_device, dataset, default_show

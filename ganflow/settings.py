@@ -12,9 +12,18 @@ from typing import Any
 
 from ganflow.errors import GanflowError, Location
 from ganflow.experiment import Experiment, Text
+from ganflow.metrics import LARGER_IS_BETTER
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 ON_NONFINITE = ("stop", "skip", "rollback")
+
+
+@dataclass(frozen=True)
+class Best:
+    """Which checkpoint is the best one: by a metric's name, and whether more of it is better."""
+
+    metric: str
+    larger: bool
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,9 @@ class Settings:
         seed: of initialisation, of the order of the data, of every draw, of dropout.
         device: ``auto`` takes cuda, then mps, then cpu.
         log_every: between two rows of losses and gradient norms.
-        sample_every, eval_every, checkpoint_every: between two grids, two evaluations, two copies of the weights.
+        sample_every, eval_every, checkpoint_every: between two grids, two evaluations, two checkpoints.
+        keep_last: checkpoints that are kept; with fewer than 2, a damaged one leaves nothing to go back to.
+        keep_best: the best one is kept besides, and made whenever an evaluation is better than all before.
         watch_every: between two iterations that are looked at closely: gradients term by term, histograms, health.
         cut_norms: whether rows of gradient norms have those of single terms, where these can be told apart.
         show: what a grid shows, column by column; empty: the images of the batch and of the networks.
@@ -53,6 +64,8 @@ class Settings:
     sample_every: int = 500
     eval_every: int = 1000
     checkpoint_every: int = 1000
+    keep_last: int = 2
+    keep_best: Best | None = None
     watch_every: int = 500
     cut_norms: bool = True
     show: tuple[Text, ...] = ()
@@ -170,10 +183,26 @@ def _eval_networks(experiment: Experiment, name: str, value: object) -> dict[str
     return found
 
 
+def _best(experiment: Experiment, name: str, value: object) -> Best | None:
+    """``'psnr'``, or ``'max mine'`` of a metric of which ganflow does not know what is better."""
+    if value is None:
+        return None
+    texts = {k: v.source for k, v in _metrics(experiment, "metrics", experiment.trainer.get("metrics")).items()}
+    words = value.split() if isinstance(value, str) else []
+    direction, metric = (words[0], words[1]) if len(words) == 2 else ("", "".join(words))
+    if metric not in texts or direction not in ("", "max", "min"):
+        raise _wrong(experiment, name, value, f"the name of a metric ({', '.join(texts) or 'there are none'})")
+    larger = LARGER_IS_BETTER.get(texts[metric].partition("(")[0].strip())
+    if not direction and larger is None:
+        raise _wrong(experiment, name, value, f"'max {metric}' or 'min {metric}', since more may be better or worse")
+    return Best(metric, larger if larger is not None and not direction else direction == "max")
+
+
 _READERS: Mapping[str, Callable[[Experiment, str, object], Any]] = {
     "steps": _whole(1, none=True), "epochs": _whole(1, none=True), "batch_size": _whole(1), "seed": _whole(0),
     "device": _device, "log_every": _whole(0), "sample_every": _whole(0), "eval_every": _whole(0),
-    "checkpoint_every": _whole(0), "watch_every": _whole(0), "cut_norms": _flag, "histograms": _flag, "health": _flag,
-    "show": _show, "metrics": _metrics, "eval_networks": _eval_networks, "samples": _whole(1), "workers": _whole(0),
-    "probe": _flag, "on_nonfinite": _on_nonfinite,
+    "checkpoint_every": _whole(0), "keep_last": _whole(1), "keep_best": _best, "watch_every": _whole(0),
+    "cut_norms": _flag, "histograms": _flag, "health": _flag, "show": _show, "metrics": _metrics,
+    "eval_networks": _eval_networks, "samples": _whole(1), "workers": _whole(0), "probe": _flag,
+    "on_nonfinite": _on_nonfinite,
 }  # fmt: skip

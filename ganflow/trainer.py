@@ -6,8 +6,9 @@ result.metrics["psnr"], result.picture
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from torch import nn
 
 from ganflow import build, rundir
 from ganflow.board import beside
+from ganflow.closure import Closure
 from ganflow.data.loader import Batches, loader
 from ganflow.data.progress import say
 from ganflow.display import clock, display
@@ -25,9 +27,12 @@ from ganflow.experiment import Diagnostic, Experiment, Text, gin_text
 from ganflow.graph import edges
 from ganflow.inspection import Inspection, inspect, refuse
 from ganflow.logs import Logs
-from ganflow.loop import WEIGHTS, Loop, Result, Timed
+from ganflow.loop import PROBE_AGAIN, Loop, Place, Result, Timed
 from ganflow.presenting import layout_of, presented
 from ganflow.probe import Probe, probe, probe_if_it_fits, refuse_gradients
+from ganflow.resume import Origin, fork, opened, renew
+from ganflow.rewind import rewind
+from ganflow.saving import WEIGHTS, Saving
 from ganflow.settings import Settings, check_length, settings_of
 from ganflow.step import TrainStep
 from ganflow.validation import Validation
@@ -47,6 +52,11 @@ class Trainer:
         strict: warnings are errors.
         progress: show on stdout how far it is.
         tensorboard: port of this machine's loopback at which TensorBoard shows the run while it goes on; 0: any.
+        resume: go on with the run that is in ``run_dir``, bit for bit; begin it where there is none.
+        allow: names of what may differ from that run, such as ``Trainer.steps``.
+        fork: the directory of another run, with whose state a new one in ``run_dir`` begins; anything may differ.
+        checkpoint: the step of the checkpoint to go on from; by default the newest whole one.
+        command: how messages call the command line.
 
     Raises:
         GanflowError: from :meth:`fit`: before anything is written where the experiment cannot run; status 1
@@ -64,44 +74,103 @@ class Trainer:
         strict: bool = False,
         progress: bool = True,
         tensorboard: int | None = None,
+        resume: bool = False,
+        allow: Collection[str] = (),
+        fork: str | Path | None = None,
+        checkpoint: int | None = None,
+        command: str = "ganflow",
     ) -> None:
         self.experiment, self.overwrite, self.strict, self.progress = experiment, overwrite, strict, progress
+        self.resume, self.allow, self.checkpoint, self.command = resume, allow, checkpoint, command
+        self.fork = Path(fork) if fork is not None else None
         self.run_dir = Path(run_dir) if run_dir is not None else rundir.unique_name("runs", experiment.name)
         self.data, self.given_networks, self.port = data, networks, tensorboard
         self.settings: Settings = settings_of(experiment)
 
     def fit(self) -> Result:
-        """Train to the end. An interrupted run keeps its weights and everything that was logged."""
+        """Train to the end. An interrupted run keeps everything: ``resume=True`` goes on with it."""
         check_length(self.experiment, self.settings)
         inspection = inspect(self.experiment)
         refuse(inspection.findings, strict=self.strict)
-        rundir.check_free(self.run_dir, overwrite=self.overwrite)
-        data = self.data if self.data is not None else dataset(self.experiment)
-        device = choose_device(self.settings.device)
-        settings = replace(self.settings, show=self.settings.show or default_show(self.experiment, inspection))
-        for finding in inspection.findings:
-            say(str(finding))
-        step, batches = prepare(self.experiment, data, settings, networks=self.given_networks, device=device)
-        validation = Validation(step, data, settings)
-        validation.rehearse()
-        found = self.probe(step, settings, said=inspection.findings)
-        total = run_length(settings, len(batches))
-        bar = display(self.experiment.name, total, shown=self.progress)
-        with beside(self.port) as board:
-            rundir.create(
-                self.run_dir, config=gin_text(self.experiment), plan=inspection.plan + "\n", source=step.source.text,
-                environment=rundir.environment(device=str(device), imports=self.experiment.imports),
-                overwrite=self.overwrite,
-            )  # fmt: skip
+        with contextlib.ExitStack() as stack:
+            origin, is_there = self.origin(inspection, stack)
+            data = self.data if self.data is not None else dataset(self.experiment)
+            device = choose_device(self.settings.device)
+            settings = replace(self.settings, show=self.settings.show or default_show(self.experiment, inspection))
+            for finding in inspection.findings:
+                say(str(finding))
+            step, batches = prepare(self.experiment, data, settings, networks=self.given_networks, device=device)
+            closure = Closure(step)
+            validation = Validation(step, data, settings)
+            validation.rehearse()
+            early = origin is None or origin.step < PROBE_AGAIN or bool(origin.changed)
+            found = self.probe(step, settings, said=inspection.findings) if early else None
+            total = run_length(settings, len(batches))
+            made_by = rundir.environment(device=str(device), imports=self.experiment.imports)
+            bar = display(self.experiment.name, total, shown=self.progress)
+            board = stack.enter_context(beside(self.port))
+            is_there = self.place(origin, inspection, closure, made_by, stack) or is_there
             board.show(self.run_dir)
-            logs = Logs(self.run_dir, layout=layout_of(step.graph))
-            with (
-                rundir.in_use(self.run_dir), logs, bar as shown,
-                presented(logs, self.run_dir, self.experiment, inspection, found),
-            ):  # fmt: skip
-                many = f"{len(batches.batches.samples)} training samples, batches of {settings.batch_size}"
-                shown.say(f"{self.run_dir}: {total} iterations on {device}; {many}")
-                return Loop(self.run_dir, settings, step, batches, validation, logs, shown, total, found).run()
+            begun = origin.step if origin is not None and origin.payload is not None else None
+            logs = Logs(self.run_dir, layout=layout_of(step.graph), resumed_at=origin and origin.step - (begun is None))
+            with logs, bar as shown, presented(logs, self.run_dir, self.experiment, inspection, found, origin=origin):
+                shown.say(self.beginning(origin, total, device, batches))
+                place = Place(
+                    self.run_dir, is_there, *(f"{self.command} {c} {self.run_dir}" for c in ("resume", "replay"))
+                )
+                saving = Saving(self.run_dir, settings, closure, batches.batches, made_by=made_by, say=shown.say)
+                loop = Loop(place, settings, step, batches, validation, logs, shown, total, saving, found)
+                if origin is not None and origin.payload is not None:
+                    loop.restore(origin.payload)
+                    shown.advance(origin.step)
+                return loop.run()
+
+    def origin(
+        self, inspection: Inspection, stack: contextlib.ExitStack
+    ) -> tuple[Origin | None, Callable[[], bool] | None]:  # fmt: skip
+        """Where the run goes on, None where it begins; nothing on the disk changes. What goes on is locked."""
+        tell = {"experiment": self.experiment, "inspection": inspection, "step": self.checkpoint, "say": say}
+        if self.fork is not None:
+            rundir.check_free(self.run_dir)
+            return opened(self.fork, **tell, everything=True), None
+        if not self.resume or not rundir.is_begun(self.run_dir):
+            rundir.check_free(self.run_dir, overwrite=self.overwrite)
+            return None, None
+        is_there = stack.enter_context(rundir.in_use(self.run_dir))
+        return opened(self.run_dir, **tell, allow=self.allow), is_there
+
+    def place(
+        self, origin: Origin | None, inspection: Inspection, closure: Closure, made_by: Mapping[str, Any],
+        stack: contextlib.ExitStack,
+    ) -> Callable[[], bool] | None:  # fmt: skip
+        """The run's directory as it is to be before the next iteration, and the step with it."""
+        texts = {
+            "config": gin_text(self.experiment),
+            "plan": inspection.plan + "\n",
+            "source": closure.step.source.text,
+        }
+        if origin is None:
+            rundir.create(self.run_dir, **texts, environment=dict(made_by), overwrite=self.overwrite)
+            return stack.enter_context(rundir.in_use(self.run_dir))
+        if origin.payload is not None:
+            closure.restore(origin.payload["state"])  # refuses what does not fit before anything is written
+        is_there = None
+        if self.fork is not None:
+            fork(self.fork, self.run_dir, step=origin.step, say=say)
+            is_there = stack.enter_context(rundir.in_use(self.run_dir))
+        rewind(self.run_dir, origin.step if origin.payload is not None else -1)
+        renew(self.run_dir, origin.step, **texts)
+        return is_there
+
+    def beginning(self, origin: Origin | None, total: int, device: torch.device, batches: Timed) -> str:
+        """The first line."""
+        many = f"{len(batches.batches.samples)} training samples, batches of {self.settings.batch_size}"
+        if origin is None or origin.payload is None:
+            return f"{self.run_dir}: {total} iterations on {device}; {many}"
+        changed = f"{origin.changed}\n" if origin.changed else ""
+        if origin.step >= total:
+            return f"{changed}{self.run_dir} is done: it has had {origin.step} of {total} iterations"
+        return f"{changed}{self.run_dir}: goes on after step {origin.step} of {total} on {device}; {many}"
 
     def probe(self, step: TrainStep, settings: Settings, *, said: Sequence[Diagnostic] = ()) -> Probe | None:
         """The gradient probe; its errors refuse the run."""

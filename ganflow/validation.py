@@ -76,7 +76,7 @@ class Validation:
             return {}
         found = {m.name: _metric(m, self.step.device) for m in self.measures}
         with evaluation(self.step, seed=self.settings.seed):
-            for index, batch in enumerate(self.batches if batches is None else batches):
+            for index, batch in enumerate(self.batches.epoch(0) if batches is None else batches):
                 values = self._inputs(batch, index=index)
                 for m in self.measures:
                     _update(m, found[m.name], values, len(next(iter(batch.values()))))

@@ -356,15 +356,17 @@ def test_skipping_is_what_a_loop_by_hand_does(
     suffix = "/Update" * ("Update.optimizer = @Adam" in changes)
     assert set(step.optimizers) == {f"D{suffix}", f"G{suffix}"}
     nets, skipped = by_hand(step, data, make, at=4, clip=clip, parts=parts)
-    for _ in data:
-        step()
     assert step.guard is not None
-    found, scalars = step.guard.taken()
+    found, times = [], dict.fromkeys(step.optimizers, 0.0)
+    for number in range(1, len(data) + 1):
+        step()
+        said, scalars = step.guard.taken()
+        own = [name.removeprefix("skipped/") for name, count in scalars.items() if count]
+        assert said == "; ".join(f"{name} once, in iteration {number}" for name in own)
+        found += [(number, name) for name in own]
+        times = {name: times[name] + scalars[f"skipped/{name}"] for name in times}
     assert skipped == [(4, "G"), (7, "D")] and found == [(i, n + suffix) for i, n in skipped]
-    assert scalars == {f"skipped/D{suffix}": 1.0, f"skipped/G{suffix}": 1.0} and step.guard.taken() == (
-        [],
-        dict.fromkeys(scalars, 0.0),
-    )
+    assert times == {f"D{suffix}": 1.0, f"G{suffix}": 1.0}
     for name, network in nets.items():
         for (key, p), q in zip(step.networks[name].state_dict().items(), network.state_dict().values(), strict=True):
             assert torch.allclose(p, q, rtol=1e-5, atol=1e-6), (name, key)
@@ -388,7 +390,7 @@ def test_one_norm_over_two_networks_spoils_both() -> None:
         step()
     before = {n: copy.deepcopy(m.state_dict()) for n, m in step.networks.items()}
     step()
-    assert step.guard is not None and step.guard.taken()[0] == [(3, "D"), (3, "G")]
+    assert step.guard is not None and step.guard.taken()[0] == "D once, in iteration 3; G once, in iteration 3"
     assert all(torch.equal(v, step.networks[n].state_dict()[k]) for n, own in before.items() for k, v in own.items())
 
 
@@ -414,4 +416,4 @@ Schedule.updates = ['G']
     step = ganflow.TrainStep(ganflow.loads(text), data, networks={"G": Table()}, skip_nonfinite=True)
     for _ in range(4):
         step()
-    assert step.guard is not None and step.guard.taken()[0] == [(2, "G")] and weights_finite(step)
+    assert step.guard is not None and step.guard.taken()[0] == "G once, in iteration 2" and weights_finite(step)

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from ganflow.cli.app import Config, Set, Strict, command, program
+from ganflow.cli.app import Config, RunDir, Set, Strict, command, program
 from ganflow.errors import GanflowError
+
+Runs = Annotated[Path, typer.Option(help="Where runs lie.")]
+Tensorboard = Annotated[
+    bool, typer.Option("--tensorboard", help="Start TensorBoard beside it, reachable from this machine only.")
+]
+Port = Annotated[int | None, typer.Option(help="TensorBoard's.  [default: one that is free]", min=0, max=65535)]
+OnDevice = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Allow = Annotated[
+    list[str], typer.Option("--allow", metavar="NAME", help="What may differ from the run so far; may be repeated.")
+]
+Fork = Annotated[
+    str | None,
+    typer.Option("--fork", metavar="NEW", help="Go on in a run of this name; anything may differ. The old one stays."),
+]
+Step = Annotated[
+    int | None, typer.Option("--checkpoint", metavar="STEP", help="Which one.  [default: the newest that is whole]")
+]
 
 
 @command
@@ -16,30 +33,87 @@ def run(
     config: Config,
     set_: Set = [],  # noqa: B006 - typer copies it
     name: Annotated[str | None, typer.Option(help="Of the run's directory.  [default: the gin file's name]")] = None,
-    runs: Annotated[Path, typer.Option(help="Where runs lie.")] = Path("runs"),
+    runs: Runs = Path("runs"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete a run of this name first.")] = False,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None,
-    strict: Strict = False,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Start TensorBoard beside it, reachable from this machine only.")
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run of this name, bit for bit; begin it if there is none.")
     ] = False,
-    port: Annotated[
-        int | None, typer.Option(help="TensorBoard's.  [default: one that is free]", min=0, max=65535)
-    ] = None,
+    allow: Allow = [],  # noqa: B006
+    fork: Fork = None,
+    checkpoint: Step = None,
+    device: OnDevice = None,
+    strict: Strict = False,
+    tensorboard: Tensorboard = False,
+    port: Port = None,
 ) -> None:
-    """Train an experiment: losses, samples, metrics and weights go to runs/NAME."""
+    """Train an experiment: losses, samples, metrics and checkpoints go to runs/NAME."""
     from ganflow.config import load
     from ganflow.rundir import unique_name
+
+    if resume and overwrite:
+        raise GanflowError(
+            "--resume goes on with a run, and --overwrite deletes it", code="options", hint="one of them"
+        )
+    experiment = load(config, [*set_, *_device(device)])
+    given = runs / (_plain("--name", name) if name is not None else experiment.name)
+    place = given if name or overwrite or resume or fork else unique_name(runs, experiment.name)
+    _train(experiment, place, resume=resume, overwrite=overwrite, allow=allow, fork=fork, checkpoint=checkpoint,
+           strict=strict, tensorboard=tensorboard, port=port)  # fmt: skip
+
+
+@command
+def resume(
+    run: RunDir,
+    set_: Set = [],  # noqa: B006
+    allow: Allow = [],  # noqa: B006
+    fork: Fork = None,
+    checkpoint: Step = None,
+    device: OnDevice = None,
+    strict: Strict = False,
+    tensorboard: Tensorboard = False,
+    port: Port = None,
+) -> None:
+    """Go on with a run where its last checkpoint was made, bit for bit."""
+    from dataclasses import replace
+
+    from ganflow import rundir
+    from ganflow.config import load
+    from ganflow.resume import named_as
+
+    files = rundir.load(run)
+    experiment = replace(load(run / rundir.CONFIG, [*set_, *_device(device)]), name=named_as(files))
+    _train(experiment, run, resume=True, allow=allow, fork=fork, checkpoint=checkpoint, strict=strict,
+           tensorboard=tensorboard, port=port)  # fmt: skip
+
+
+def _train(
+    experiment: Any, place: Path, *, resume: bool, allow: list[str], fork: str | None, checkpoint: int | None,
+    tensorboard: bool, port: int | None, **options: Any,
+) -> None:  # fmt: skip
+    """Begin, go on, or branch off."""
     from ganflow.trainer import Trainer, ending
 
-    experiment = load(config, [*set_, *([f"Trainer.device = {device!r}"] if device else [])])
-    if name is not None and Path(name).name != name:
-        raise GanflowError(f"--name {name} is not a plain name", code="name",
-                           hint="say with --runs in which directory it lies")  # fmt: skip
     if port is not None and not tensorboard:
         raise GanflowError("--port is TensorBoard's, which is not asked for", code="port", hint="add --tensorboard")
-    given = runs / (name or experiment.name)
-    place = given if name or overwrite else unique_name(runs, experiment.name)
+    if not (resume or fork) and (allow or checkpoint is not None):
+        option = "--allow" if allow else "--checkpoint"
+        raise GanflowError(f"{option} is about a run that goes on", code="options", hint="add --resume")
+    old, new = (place, place.parent / _plain("--fork", fork)) if fork is not None else (None, place)
     beside = (port or 0) if tensorboard else None
-    result = Trainer(experiment, place, overwrite=overwrite, strict=strict, tensorboard=beside).fit()
+    result = Trainer(
+        experiment, new, resume=resume, fork=old, allow=allow, checkpoint=checkpoint, tensorboard=beside,
+        command=program(), **options,
+    ).fit()  # fmt: skip
     print(ending(result, program()))
+
+
+def _device(device: str | None) -> list[str]:
+    return [f"Trainer.device = {device!r}"] if device else []
+
+
+def _plain(option: str, name: str) -> str:
+    """A name that stays in its folder."""
+    if Path(name).name != name or name in ("", ".", ".."):
+        raise GanflowError(f"{option} {name} is not a plain name", code="name",
+                           hint="say with --runs in which directory it lies")  # fmt: skip
+    return name

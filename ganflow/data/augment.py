@@ -15,6 +15,8 @@ from ganflow.data.hdf5 import HDF5Dataset
 class Mirrored(HDF5Dataset):
     """A split whose samples come mirrored left to right every second time, all their images alike."""
 
+    deterministic = True  # but for the generator that it is given
+
     def augment(self, batch: Mapping[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Called by the loader with uint8 images N x C x H x W; every sample throws its own coin."""
         found = dict(batch)

@@ -44,6 +44,8 @@ class HDF5Dataset(Dataset):
             the sample that cannot be read, by file, split and index.
     """
 
+    deterministic = True  # nothing is drawn when it is read
+
     def __init__(
         self,
         path: str | os.PathLike[str],

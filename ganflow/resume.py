@@ -1,0 +1,218 @@
+"""Going on with a run: is it the same experiment, from which checkpoint, and what is told where it is not.
+
+origin = opened(run_dir, experiment, inspection, allow=["Trainer.steps"], say=print)
+origin.step, origin.payload            # (300, {...}); payload None: no checkpoint yet, the run begins anew
+"""
+
+from __future__ import annotations
+
+import difflib
+import shutil
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ganflow import rundir
+from ganflow.checkpoint import Store
+from ganflow.config import load
+from ganflow.diff import Comparison, compare, text
+from ganflow.errors import GanflowError
+from ganflow.experiment import Experiment, gin_text
+from ganflow.files import cannot_write, write_whole
+from ganflow.inspection import Inspection
+from ganflow.rewind import rewind
+from ganflow.saving import CHECKPOINTS, FORMAT
+from ganflow.sides import side_of
+
+PLAN, DRAWS = "plan", "draws"  # what --allow may name beside the names in a comparison
+MADE_BY = ("ganflow", "python", "platform", "cpu", "threads", "device")  # of what bits depend on
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a run goes on.
+
+    Args:
+        step: of the checkpoint; 0 without one.
+        payload: what it holds; None where the run begins anew.
+        changed: what differs from the run so far, as ``ganflow diff`` says it; empty for the same experiment.
+    """
+
+    step: int
+    payload: Mapping[str, Any] | None
+    changed: str = ""
+
+
+def opened(
+    run_dir: Path, experiment: Experiment, inspection: Inspection, *, allow: Collection[str] = (),
+    everything: bool = False, step: int | None = None, say: Callable[[str], None],
+) -> Origin:  # fmt: skip
+    """The checkpoint that a run goes on from.
+
+    Args:
+        allow: names of differences that are meant; ``everything``: all are.
+        step: of the checkpoint; by default the newest that is whole.
+        say: is told what is not as it should be and does not stand in the way.
+
+    Raises:
+        GanflowError: ``other-experiment``: it differs from the run's in what is not allowed; ``bad-checkpoint``,
+            ``no-checkpoint``, ``not-a-run``.
+    """
+    files = rundir.load(run_dir)
+    changed = differences(files, experiment, inspection, allow=allow, everything=everything)
+    found, payload = newest(Store(run_dir / CHECKPOINTS), step, say)
+    if payload is None:
+        say(f"{run_dir} has no checkpoint yet: it begins anew")
+        return Origin(0, None, changed)
+    for line in _elsewhere(payload["made_by"], rundir.environment(device=str(payload["made_by"].get("device", "cpu")))):
+        say(line)
+    return Origin(found, payload, changed)
+
+
+def newest(
+    store: Store, step: int | None, say: Callable[[str], None]
+) -> tuple[int, dict[str, Any] | None]:  # fmt: skip
+    """The checkpoint of that step, or the newest whole one; damaged ones on the way are told of."""
+    if step is not None:
+        return step, _checked(store, step)
+    damaged = None
+    for candidate in store.latest():
+        try:
+            payload = _checked(store, candidate)
+        except GanflowError as error:
+            damaged = damaged or error
+            say(f"warning: {error.message}")
+        else:
+            if damaged is not None:
+                say(f"going on from step {candidate}, the newest checkpoint that is whole")
+            return candidate, payload
+    if damaged is not None:
+        raise GanflowError(damaged.message, code=damaged.code,
+                           hint="no checkpoint of this run is whole; --overwrite begins it anew")  # fmt: skip
+    return 0, None
+
+
+def _checked(store: Store, step: int) -> dict[str, Any]:
+    payload = store.read(step)
+    parts = {"format": int, "step": int, "state": dict, "data": dict, "loop": dict, "made_by": dict}
+    if not all(isinstance(payload.get(name), kind) for name, kind in parts.items()) or payload["format"] != FORMAT:
+        raise GanflowError(f"{store.file(step)} is no checkpoint that this version of ganflow reads",
+                           code="bad-checkpoint", hint="resume with the version that wrote it")  # fmt: skip
+    return payload
+
+
+# -- the same experiment? --------------------------------------------------------------------------------------
+
+
+def differences(
+    files: rundir.RunFiles, experiment: Experiment, inspection: Inspection, *, allow: Collection[str], everything: bool
+) -> str:
+    """What differs from the run's config and plan, in words.
+
+    Raises:
+        GanflowError: ``other-experiment``: some of it is not allowed.
+    """
+    comparison = None
+    if gin_text(experiment) != files.config:
+        before = replace(load(files.path / rundir.CONFIG), name=experiment.name)
+        comparison = compare(side_of(before), side_of(experiment))
+    names = _names(comparison)
+    told = text(comparison, labels=(str(files.path), "now")) if comparison is not None and names else ""
+    if not names and inspection.plan + "\n" != files.plan:
+        names, told = [PLAN], _plans(files.plan, inspection.plan + "\n")
+    known = {short for name in names for short in (name, name.removeprefix("Trainer."))}
+    unknown = [name for name in allow if name not in known and f"Trainer.{name}" not in known]
+    if unknown and names:
+        raise GanflowError(f"--allow {unknown[0]}: no such difference", code="allow",
+                           hint=f"what differs: {', '.join(names)}")  # fmt: skip
+    left = [n for n in names if n not in allow and n.removeprefix("Trainer.") not in allow]
+    if left and not everything:
+        raise _refused(files.path, left, told)
+    return told
+
+
+def _names(comparison: Comparison | None) -> list[str]:
+    if comparison is None:
+        return []
+    prefix = {"trainer": "Trainer."}
+    names = [f"{prefix.get(c.section, '')}{c.subject}" for c in comparison.written]
+    return list(dict.fromkeys([*names, *([] if comparison.same_draws else [DRAWS])]))
+
+
+def _plans(before: str, now: str) -> str:
+    """The plan changed though the config did not: the code did."""
+    lines = difflib.unified_diff(before.splitlines(), now.splitlines(), "the run's plan", "the plan now", "", "", 0, "")
+    return "the config is the same, but the code it runs is not:\n" + "\n".join(lines) + "\n"
+
+
+def _refused(path: Path, names: Sequence[str], told: str) -> GanflowError:
+    allowed = " ".join(f"--allow {name}" for name in names)
+    return GanflowError(
+        f"this is not the experiment that {path} ran:\n\n{told}", code="other-experiment",
+        hint=f"if it is meant, go on with it here: {allowed}\nor in a run of its own, which leaves this one as it is: "
+        f"--fork {rundir.unique_name(path.parent, path.name).name}",
+    )  # fmt: skip
+
+
+def _elsewhere(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What may cost the equality of bits."""
+    pairs = [(name, before.get(name), now.get(name)) for name in MADE_BY]
+    packages = before.get("packages"), now.get("packages")
+    if all(isinstance(p, Mapping) for p in packages):
+        pairs += [(name, packages[0].get(name), packages[1].get(name)) for name in ("torch", "numpy")]
+    other = [f"{name} was {a} and is {b}" for name, a, b in pairs if a != b]
+    return [f"warning: {'; '.join(other)}: the run goes on, but perhaps not bit for bit"] if other else []
+
+
+# -- the files of a run that goes on ---------------------------------------------------------------------------
+
+
+def fork(old: Path, new: Path, *, step: int | None, say: Callable[[str], None]) -> int:
+    """A run of its own with the checkpoint, the logs and samples of another up to there; that one stays as it is.
+
+    Raises:
+        GanflowError: ``run-exists``, ``no-checkpoint``, ``bad-checkpoint``, ``disk-full``.
+    """
+    files = rundir.load(old)
+    rundir.check_free(new)
+    store = Store(old / CHECKPOINTS)
+    found, payload = newest(store, step, say)
+    if payload is None:
+        raise GanflowError(f"{old} has no checkpoint to go on from", code="no-checkpoint",
+                           hint="one is written every Trainer.checkpoint_every iterations")  # fmt: skip
+    environment = {**files.environment, "forked_from": str(old), "forked_at": found}
+    rundir.create(new, config=files.config, plan=files.plan, source=files.source, environment=environment)
+    there = [p for p in sorted(old.iterdir()) if p.name in ("probe.txt", "samples") or _is_log(p)]
+    try:
+        for path in there:
+            (shutil.copytree if path.is_dir() else shutil.copyfile)(path, new / path.name)
+        Store(new / CHECKPOINTS).write(found, payload, metrics=store.metrics(found))
+    except OSError as error:
+        raise cannot_write(new, error, status=1) from error
+    rewind(new, found)
+    return found
+
+
+def _is_log(path: Path) -> bool:
+    return path.name in ("metrics.csv", "metrics.jsonl") or path.name.startswith("events.out.tfevents.")
+
+
+def renew(run_dir: Path, step: int, *, config: str, plan: str, source: str) -> None:
+    """Where a run goes on as something else, its files say so; what it was stays under another name."""
+    before = rundir.load(run_dir)
+    texts = {
+        rundir.CONFIG: (before.config, config),
+        rundir.PLAN: (before.plan, plan),
+        rundir.SOURCE: (before.source, source),
+    }
+    for name, (old, new) in texts.items():
+        if old != new:
+            stem, dot, ending = name.partition(".")
+            write_whole(run_dir / f"{stem}-until-{step:06}{dot}{ending}", old, status=1)
+            write_whole(run_dir / name, new, status=1)
+
+
+def named_as(files: rundir.RunFiles) -> str:
+    """What the experiment of a run is called: the first word of its plan."""
+    return files.plan.partition(" · ")[0]
