@@ -100,13 +100,7 @@ def replay(run: str | Path, step: int | None = None, *, device: str = "auto") ->
     store = Store(files.path / NONFINITE)
     kept = store.steps()
     if not kept or (step is not None and step not in kept):
-        there = (
-            f"those that were: {', '.join(map(str, kept))}"
-            if kept
-            else "none was: a run keeps those in which a loss, a gradient or weights were not finite"
-        )
-        raise GanflowError(f"iteration {step} of {files.path} was not kept" if step is not None else
-                           f"no iteration of {files.path} was kept", code="no-bundle", hint=there)  # fmt: skip
+        raise _not_kept(files.path, step, kept)
     payload = store.read(step if step is not None else kept[-1])
     experiment = replace(load(files.path / rundir.CONFIG), name=files.path.absolute().name)
     settings = settings_of(experiment)
@@ -120,6 +114,15 @@ def replay(run: str | Path, step: int | None = None, *, device: str = "auto") ->
     found = looked_at(made, Found(**payload["found"]))
     closure.restore(payload["state"])
     return replace(found, anomaly=anomaly(made))
+
+
+def _not_kept(path: Path, step: int | None, kept: Sequence[int]) -> GanflowError:
+    which = f"iteration {step}" if step is not None else "no iteration"
+    return GanflowError(
+        f"{which} of {path} was {'not ' if step is not None else ''}kept", code="no-bundle",
+        hint=f"there is: {', '.join(map(str, kept))}" if kept else
+        "a run keeps the first iteration in which a loss, a gradient or a weight was not finite",
+    )  # fmt: skip
 
 
 def looked_at(step: TrainStep, then: Found) -> Replayed:

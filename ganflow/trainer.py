@@ -28,6 +28,7 @@ from ganflow.graph import edges
 from ganflow.inspection import Inspection, inspect, refuse
 from ganflow.logs import Logs
 from ganflow.loop import PROBE_AGAIN, Loop, Place, Result, Timed
+from ganflow.memory import explained
 from ganflow.presenting import layout_of, presented
 from ganflow.probe import Probe, probe, probe_if_it_fits, refuse_gradients
 from ganflow.resume import Origin, fork, opened, renew
@@ -93,6 +94,7 @@ class Trainer:
         inspection = inspect(self.experiment)
         refuse(inspection.findings, strict=self.strict)
         with contextlib.ExitStack() as stack:
+            stack.enter_context(explained(self.experiment, inspection))
             origin, is_there = self.origin(inspection, stack)
             data = self.data if self.data is not None else dataset(self.experiment)
             device = choose_device(self.settings.device)
