@@ -180,8 +180,12 @@ class Loop:
         self.logs.flush()
         self.shown.say(f"interrupted at step {self.step.counters.step}")
 
-    def look(self, *, reports: bool) -> None:
-        """Whether all numbers are finite; where a run is to stop, its last losses are logged before."""
+    def look(self, *, reports: bool) -> bool:
+        """Whether all numbers are finite, or the run has gone back; where it stops, its last losses are logged before.
+
+        Raises:
+            GanflowError: ``not-finite``, status 1.
+        """
         assert self.rescue is not None, "a loop that runs has one"
         step = self.step.counters.step
         try:
@@ -192,8 +196,10 @@ class Loop:
                 self.logs.scalars(step, self.averages.means())
                 self.logs.flush()
             raise
+        self.warned = self.warned or not good
         if not good and not reports:
             self.averages = Averages()
+        return good
 
     def skipped(self) -> dict[str, float]:
         """How many steps were not taken since the last report, by their tags."""
@@ -218,8 +224,9 @@ class Loop:
         self.averages.add(logs)
         self.shown.advance()
         measured = due == self.total or self.due(self.settings.eval_every, due)
-        if report or measured or self.due(self.settings.checkpoint_every, due):
-            self.look(reports=report)
+        saves, good = self.due(self.settings.checkpoint_every, due), True
+        if report or measured or saves:
+            good = self.look(reports=report)
         try:
             if measured:
                 seen |= self.evaluate()
@@ -231,7 +238,7 @@ class Loop:
         if due < self.total:
             if self.due(self.settings.sample_every, due):
                 self.sample()
-            if self.due(self.settings.checkpoint_every, due) or (measured and self.is_best()):
+            if good and (saves or (measured and self.is_best())):  # what was gone back to is saved already
                 self.save(self.metrics if measured else None)
 
     def watched(self, report: bool) -> tuple[dict[str, Any], dict[str, float]]:

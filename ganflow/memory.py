@@ -48,7 +48,7 @@ def too_large(error: Exception, experiment: Experiment, inspection: Inspection) 
         "what the plan holds is not known: the dataset declares no shapes, or a module cannot be measured"
     ]  # fmt: skip
     return GanflowError(
-        f"there is not enough memory{f' {where}' if where else ''}{asked(error)}",
+        ": ".join(filter(None, ("there is not enough memory", where, asked(error)))),
         location=getattr(error, "location", None), code="out-of-memory", status=1,
         hint="\n".join([*lines, "what makes it smaller:", *(f"  {line}" for line in remedies(inspection, size))]),
     )  # fmt: skip
@@ -60,7 +60,7 @@ def asked(error: Exception) -> str:
     if said is None:
         return ""
     units = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
-    return f": {count_text(float(said[1]) * units[said[2]], 'B')} more were asked for"
+    return f"{count_text(float(said[1]) * units[said[2]], 'B')} were asked for at once"
 
 
 def by_phase(cost: Cost) -> dict[str, dict[str, int]]:
@@ -100,6 +100,8 @@ def _aligned(rows: Sequence[tuple[str, int, str]]) -> list[str]:
 def remedies(inspection: Inspection, size: int) -> Iterator[str]:
     """What to bind, the surest first."""
     sums = {phase: sum(own.values()) for phase, own in by_phase(inspection.cost).items()}
+    if sum(inspection.cost.parameters.values()) * BYTES > max(sums.values(), default=0):
+        yield "smaller networks: their weights take most of it, whatever the batch"
     if size > 1:
         yield f"Trainer.batch_size = {size // 2}: half of what the updates hold"
         phases = [p for p in inspection.graph.walk() if p.updates]

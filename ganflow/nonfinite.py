@@ -54,9 +54,9 @@ class Found:
     detail: str = ""
     first: str = ""
     node: str = ""
-    file: str = ""
-    line: int = 0
-    text: str = ""
+    file: str = dataclasses.field(default="", compare=False)
+    line: int = dataclasses.field(default=0, compare=False)
+    text: str = dataclasses.field(default="", compare=False)
     field: str = ""
     largest: Mapping[str, float] = dataclasses.field(default_factory=dict)
 

@@ -60,6 +60,8 @@ class Replayed:
             ]
         elif self.now.location:
             head += [f"  {self.now.location}", *self.now.location.excerpt().splitlines()]
+        if self.now is not None and self.now.first:
+            head.append(f"  the first on the way to it: {self.now.first}")
         rows = [line for birth in self.telling() for line in self.told(birth)]
         return "\n".join([*head, *rows, *([f"anomaly detection: {self.anomaly}"] if self.anomaly else [])])
 
@@ -147,7 +149,7 @@ def anomaly(step: TrainStep) -> str:
         try:
             with torch.autograd.set_detect_anomaly(True):
                 step()
-        except GanflowError as error:
+        except Exception as error:
             if "returned nan values" not in str(error):
                 raise
             return str(error.__cause__ or error).strip().split("\n")[0]

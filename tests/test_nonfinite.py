@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
+import signal
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +18,14 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import ganflow
+from ganflow import loop as loop_module
 from ganflow.averages import FOLD, Averages
+from ganflow.checkpoint import Store
+from ganflow.errors import GanflowError
 from ganflow.guard import all_finite
 from ganflow.nonfinite import Finder, Found, counted, weights_finite
+from ganflow.settings import settings_of
+from ganflow.trainer import Trainer, prepare
 
 GAN = """
 Network.optimizer = @SGD
@@ -417,3 +425,229 @@ Schedule.updates = ['G']
     for _ in range(4):
         step()
     assert step.guard is not None and step.guard.taken()[0] == "G once, in iteration 2" and weights_finite(step)
+
+
+# -- runs ----------------------------------------------------------------------------------------------------
+
+
+class Points:
+    """Sixty points; one of them may be no number."""
+
+    splits = ("train",)
+
+    def __init__(self, bad: int | None = None) -> None:
+        self.points = torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
+        if bad is not None:
+            self.points[bad, 1] = math.nan
+
+    def open(self, split: str) -> list[dict[str, Tensor]]:
+        return [{"real": x} for x in self.points]
+
+
+RUN = """
+Trainer.batch_size = 6
+Trainer.steps = 40
+Trainer.log_every = 20
+Trainer.checkpoint_every = 7
+Trainer.device = 'cpu'
+Trainer.probe = False
+"""
+
+
+def declared(*changes: str) -> ganflow.Experiment:
+    """Bindings of the changes replace those above."""
+    new = [line.split(" = ")[0] for change in changes for line in change.splitlines()]
+    lines = [line for line in (GAN + RUN).splitlines() if line.split(" = ")[0] not in new]
+    return ganflow.loads("\n".join([*lines, *changes]))
+
+
+def trained(path: Path, *changes: str, bad: int | None = None, **more: Any) -> Any:
+    return Trainer(declared(*changes), path, data=Points(bad), progress=False, **more).fit()
+
+
+def stopped(path: Path, *changes: str, **more: Any) -> GanflowError:
+    with pytest.raises(GanflowError) as raised:
+        trained(path, *changes, **more)
+    assert (raised.value.code, raised.value.status) == ("not-finite", 1)
+    return raised.value
+
+
+def first_bad(*changes: str, bad: int | None = None) -> tuple[int, set[str], set[str]]:
+    """By hand, with a look after every iteration: which one, its losses that are bad, its networks that are."""
+    experiment = declared(*changes)
+    step, _ = prepare(experiment, Points(bad), settings_of(experiment), device=torch.device("cpu"))
+    while True:
+        logs = step()
+        losses = {k for k, v in logs.items() if isinstance(v, Tensor) and not math.isfinite(float(v))}
+        weights = {n for n, m in step.networks.items() if not all(bool(p.isfinite().all()) for p in m.parameters())}
+        if losses or weights:
+            return step.counters.step, losses, weights
+
+
+def at(text: str, step: int) -> str:
+    return text.replace("step == 5", f"step == {step}")
+
+
+D_ROOT = "D_real = 'gan(D(real), True) + mean(sqrt(abs(D(real)) * (0 if step == 5 else 1)))'"
+INFINITE = "D_fake = 'gan(D(fake), False) + (1e38 * 1e38 if step == 5 else 1) * mean(square(D(fake)))'"
+RATE = ("Network.optimizer = @Adam\nD/Adam.lr = 1e30\nG/Adam.lr = 1e-4",)
+BLOWN = {
+    "logarithm": ((at(LOG, 29),), None, "the term `D_real` of update D is nan"),
+    "root": ((at(ROOT, 29),), None, "the gradient of update G in network G is nan"),
+    "root of D": ((at(D_ROOT, 31),), None, "the gradient of update D in network D is nan"),
+    "infinite": ((at(INFINITE, 17),), None, "the term `D_fake` of update D is inf"),
+    "rate": (RATE, None, "the term `G_GAN` of update G is nan"),
+    "data": ((), 17, "the term `D_real` of update D is nan"),
+    "late data": (("Trainer.seed = 3",), 11, "the term `D_real` of update D is nan"),
+    "in parts": (("Update.microbatches = 2", at(ROOT, 29)), None, "the gradient of update G in network G is nan"),
+    "at once": (
+        ("Schedule.updates = [('D', 'G')]", at(ROOT, 29)),
+        None,
+        "the gradient of update G in network G is nan",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BLOWN)
+def test_a_run_stops_and_names_the_first(name: str, tmp_path: Path) -> None:
+    """The iteration is the one that a look after each iteration by hand finds."""
+    changes, bad, said = BLOWN[name]
+    iteration, losses, weights = first_bad(*changes, bad=bad)
+    error = stopped(tmp_path / "run", *changes, bad=bad)
+    assert error.message.startswith(f"in iteration {iteration} {said}")
+    if "gradient" in said:
+        network = said.split("network ")[1][0]
+        assert f"loss/{network}" not in losses and network in weights
+    else:
+        assert f"loss/{said.split('`')[1]}" in losses
+    assert error.location is not None and f"--step {iteration}\n" in error.hint
+    kept = Store(tmp_path / "run" / "checkpoints")
+    assert kept.steps() == tuple(n for n in range(7, iteration, 7))[-2:]
+    for step in kept.steps():
+        assert all(
+            bool(x.isfinite().all()) for net in kept.read(step)["state"]["networks"].values() for x in net.values()
+        )
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["step"] == int(error.hint.split("noticed at step ")[1].split(",")[0]) >= iteration
+    bundle = Store(tmp_path / "run" / "nonfinite").read(iteration)
+    assert bundle["step"] == iteration - 1 and len(bundle["batch"]) == 1 and bundle["batch"][0]["real"].shape == (6, 2)
+
+
+def test_what_to_try_fits_what_was_found(tmp_path: Path) -> None:
+    data = stopped(tmp_path / "data", bad=17)
+    assert "field `real` of that batch is nan" in data.hint and "the first on the way to it: real (nan)" in data.hint
+    rate = stopped(tmp_path / "rate", *RATE)
+    assert "a smaller learning rate for D: its weights are as large as 1e+30" in rate.hint
+    assert "learning rate" not in data.hint
+
+
+def test_no_checkpoint_has_weights_that_are_not_finite(tmp_path: Path) -> None:
+    """Nothing is reported for long, but the checkpoint of iteration 24 is due in which G's gradient is NaN."""
+    error = stopped(tmp_path / "run", at(ROOT, 23), "Trainer.log_every = 1000", "Trainer.checkpoint_every = 8")
+    assert "iteration 24" in error.message and "noticed at step 24" in error.hint
+    assert Store(tmp_path / "run" / "checkpoints").steps() == (8, 16)
+    saved = torch.load(tmp_path / "run" / "weights.pt", weights_only=True)
+    assert saved["step"] == 16 and all(bool(x.isfinite().all()) for x in saved["networks"]["G"].values())
+
+
+def test_an_interrupted_run_does_not_save_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    iteration = loop_module.Loop.iteration
+
+    def ends(self: Any) -> None:
+        iteration(self)
+        if self.step.counters.step == 26:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(loop_module.Loop, "iteration", ends)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "run", at(ROOT, 23), "Trainer.log_every = 1000", "Trainer.checkpoint_every = 10")
+    assert Store(tmp_path / "run" / "checkpoints").steps() == (10, 20)
+
+
+def test_without_checkpoints_the_iteration_is_known(tmp_path: Path) -> None:
+    error = stopped(tmp_path / "run", at(LOG, 29), "Trainer.checkpoint_every = 0")
+    assert "loss/D_real is not finite since iteration 30" in error.message and "no checkpoint" in error.hint
+
+
+def test_an_update_that_mends_its_gradients_may_have_any_loss(tmp_path: Path) -> None:
+    result = trained(tmp_path / "run", at(ROOT, 23), "G/Update.nan_to_num = True")
+    assert result.steps == 40
+    infinite = "D_real = 'gan(D(real), True) + (1e38 * 1e38 if step == 5 else 1) * mean(D(real))'"
+    assert trained(tmp_path / "other", infinite, "D/Update.nan_to_num = True").steps == 40
+
+
+class Moody(nn.Module):
+    """Its 30th call in this process gives NaN, which no state tells of."""
+
+    calls = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 2)
+
+    def forward(self, z: Tensor) -> Tensor:
+        type(self).calls += 1
+        return self.linear(z) * (math.nan if type(self).calls == 30 else 1.0)
+
+
+def test_what_does_not_happen_again_is_told_as_far_as_it_is_known(tmp_path: Path) -> None:
+    Moody.calls = 0
+    error = stopped(tmp_path / "run", networks={"G": Moody()})
+    assert "since iteration" in error.message and "did not happen" in error.hint
+    assert not (tmp_path / "run" / "nonfinite").exists()
+
+
+def weights_of(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = torch.load(path / "weights.pt", weights_only=True)["networks"]
+    return found
+
+
+def test_a_run_that_rolls_back_goes_on_with_other_data(tmp_path: Path) -> None:
+    """By hand: the weights after 14 iterations, with what 20 iterations have read and drawn."""
+    changes = at(ROOT, 16), "Network.optimizer = @Adam", "Adam.lr = 0.01"
+    trained(tmp_path / "run", *changes, "Trainer.on_nonfinite = 'rollback'")
+    experiment = declared(*changes)
+    early, late = (
+        prepare(experiment, Points(), settings_of(experiment), device=torch.device("cpu"))[0] for _ in range(2)
+    )
+    for _ in range(14):
+        early()
+    for _ in range(20):
+        late()
+    for name, network in late.networks.items():
+        network.load_state_dict(early.networks[name].state_dict())
+        late.optimizers[name].load_state_dict(early.optimizers[name].state_dict())
+    for _ in range(20):
+        late()
+    for name, own in weights_of(tmp_path / "run").items():
+        assert all(torch.equal(v, late.networks[name].state_dict()[k]) for k, v in own.items())
+
+
+def test_a_run_is_rolled_back_three_times_to_one_checkpoint(tmp_path: Path) -> None:
+    always = ROOT.replace("step == 5", "step > 15")
+    error = stopped(tmp_path / "run", always, "Trainer.on_nonfinite = 'rollback'", "Trainer.log_every = 5")
+    assert "rolled back 3 times to step 14" in error.hint
+
+
+def test_a_run_that_skips_says_so_and_counts(tmp_path: Path) -> None:
+    changes = at(ROOT, 23), "Trainer.on_nonfinite = 'skip'"
+    trained(tmp_path / "run", *changes)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [(r["step"], r["skipped/D"], r["skipped/G"]) for r in rows] == [(1, 0, 0), (20, 0, 0), (40, 0, 1)]
+    experiment = declared(*changes)
+    step, _ = prepare(experiment, Points(), settings_of(experiment), device=torch.device("cpu"))
+    for _ in range(40):
+        step()
+    for name, own in weights_of(tmp_path / "run").items():
+        assert all(torch.equal(v, step.networks[name].state_dict()[k]) for k, v in own.items())
+
+
+def test_skipping_does_not_save_weights_that_became_too_large(tmp_path: Path) -> None:
+    error = stopped(tmp_path / "run", "D/SGD.lr = 3e38", "D/Update.gain = 1e4", "Trainer.on_nonfinite = 'skip'")
+    assert "a weight of network D is" in error.message and "finite gradients" in error.message
+
+
+@pytest.mark.parametrize("given", ["'go on'", "True", "None"])
+def test_other_choices_are_refused(given: str) -> None:
+    with pytest.raises(GanflowError, match="it takes 'stop', 'skip' or 'rollback'"):
+        settings_of(declared(f"Trainer.on_nonfinite = {given}"))
