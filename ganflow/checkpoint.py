@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ganflow.errors import GanflowError
-from ganflow.snapshots import on_cpu_later, snapshot
+from ganflow.snapshots import Spare, copied, on_cpu_later, snapshot
 from ganflow.store import Store
 
 __all__ = ["Store", "Writer", "snapshot"]
@@ -28,16 +28,21 @@ SHARE = 0.1
 @dataclass(frozen=True)
 class _Job:
     step: int
+    payload: Mapping[str, Any]
     fetch: Callable[[], Any]
     metrics: Mapping[str, float]
     before: Sequence[Callable[[], object]]
     then: Sequence[Callable[[], object]]
 
 
+class _Lent(dict[str, Any]):
+    """A snapshot in memory that the writer uses again."""
+
+
 class Writer:
     """Writes checkpoints in a thread of its own, which is there while there is something to write.
 
-        writer.put(100, snapshot(state), then=[lambda: store.prune(3)])
+        writer.put(100, writer.snapshot(state), then=[lambda: store.prune(3)])
 
     What goes wrong there is kept until :meth:`check`, :meth:`wait` or :meth:`close` gives it. One thread calls these.
 
@@ -52,6 +57,17 @@ class Writer:
         self._pending: _Job | None = None
         self._thread: threading.Thread | None = None
         self._errors: list[GanflowError] = []
+        self._spare = Spare()
+
+    def snapshot(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        """``writer.put(100, writer.snapshot(state))``: the memory is used again, so it is for :meth:`put` alone.
+
+        A third of the time of a :func:`snapshot`, and the steps that follow find the heap as they left it.
+
+        Raises:
+            GanflowError: ``cannot-save``, naming the place of what a checkpoint cannot hold.
+        """
+        return _Lent(copied(value, self._spare.clone))
 
     def put(
         self, step: int, payload: Mapping[str, Any], *, metrics: Mapping[str, float] | None = None,
@@ -63,11 +79,11 @@ class Writer:
         called.
 
         Args:
-            payload: a :func:`snapshot`: nobody may change it any more.
+            payload: a snapshot: nobody may change it any more, nor read what :meth:`snapshot` made but ``then``.
             before: called in the thread first; where one fails, nothing is written.
             then: called in the thread, all of them, once the checkpoint is on the disk.
         """
-        job = _Job(step, on_cpu_later(payload), dict(metrics or {}), tuple(before), tuple(then))
+        job = _Job(step, payload, on_cpu_later(payload), dict(metrics or {}), tuple(before), tuple(then))
         with self._lock:
             self._pending = job
             if self._thread is not None:
@@ -128,6 +144,8 @@ class Writer:
         if self._tried(job, write):
             for action in job.then:
                 self._tried(job, action)
+        if isinstance(job.payload, _Lent):
+            self._spare.give(job.payload)
 
     def _tried(self, job: _Job, action: Callable[[], object]) -> bool:
         try:

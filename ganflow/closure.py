@@ -66,11 +66,8 @@ class Closure:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Put it back, onto the tensors that are there; whoever holds them holds what is restored."""
+        self.check(state)
         step = self.step
-        try:
-            self._check(state)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise _other("it is not one of a run of ganflow's") from error
         for name, network in step.networks.items():
             for key, tensor in _tensors(network):
                 _fill(tensor, state["networks"][name][key])
@@ -95,8 +92,14 @@ class Closure:
             group.update({k: decode(v) for k, v in given.items() if k not in before or not same(v, before[k])})
         optimizer.load_state_dict(saved)
 
+    def check(self, state: Mapping[str, Any]) -> None:
+        """Would it fit? Nothing is touched before all of it is known to."""
+        try:
+            self._check(state)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise _other("it is not one of a run of ganflow's") from error
+
     def _check(self, state: Mapping[str, Any]) -> None:
-        """Nothing is touched before all of it is known to fit."""
         step = self.step
         _agree("networks", step.networks, state["networks"])
         for name, network in step.networks.items():

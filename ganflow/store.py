@@ -102,7 +102,8 @@ class Store:
                 self._summarize(Summary(out.digest.hexdigest(), out.bytes, step, dict(metrics or {})))
         except OSError as error:
             with contextlib.suppress(OSError):
-                self.remove(step)  # the JSON alone would be nothing
+                if not path.exists():
+                    self._json(step).unlink(missing_ok=True)
             raise cannot_write(path, error, status=1) from error
         finally:
             self._writing.discard(step)
@@ -266,7 +267,7 @@ class Store:
             raise _Damaged(f"{path.name}, which says what it should be, is missing") from error
         except OSError as error:
             raise _Damaged(f"{path.name} cannot be read: {error.strerror or error}") from error
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise _Damaged(f"{path.name} is not as it was written") from error
 
     def _bad(self, step: int, reason: str) -> GanflowError:
@@ -317,7 +318,7 @@ def _no_checksums() -> Iterator[None]:
 
 
 def _checked(found: Any, step: int) -> Summary:
-    """Raises: ValueError, TypeError, KeyError for what is no summary of this step."""
+    """Raises: ValueError, TypeError, KeyError, OverflowError for what is no summary of this step."""
     metrics = {str(k): math.nan if v is None else float(v) for k, v in dict(found["metrics"]).items()}
     sha256, size, its = found["sha256"], found["bytes"], found["step"]
     if type(sha256) is not str or type(size) is not int or type(its) is not int or its != step:

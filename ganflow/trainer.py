@@ -123,6 +123,7 @@ class Trainer:
                 saving = Saving(self.run_dir, settings, closure, batches.batches, made_by=made_by, say=shown.say)
                 loop = Loop(place, settings, step, batches, validation, logs, shown, total, saving, found)
                 if origin is not None and origin.payload is not None:
+                    closure.restore(origin.payload["state"])
                     loop.restore(origin.payload)
                     shown.advance(origin.step)
                 return loop.run()
@@ -155,13 +156,14 @@ class Trainer:
             rundir.create(self.run_dir, **texts, environment=dict(made_by), overwrite=self.overwrite)
             return stack.enter_context(rundir.in_use(self.run_dir))
         if origin.payload is not None:
-            closure.restore(origin.payload["state"])  # refuses what does not fit before anything is written
+            closure.check(origin.payload["state"])  # before anything is written
         is_there = None
         if self.fork is not None:
             fork(self.fork, self.run_dir, step=origin.step, say=say)
             is_there = stack.enter_context(rundir.in_use(self.run_dir))
         rewind(self.run_dir, origin.step if origin.payload is not None else -1)
-        renew(self.run_dir, origin.step, **texts)
+        if origin.changed:
+            renew(self.run_dir, origin.step, **texts)
         return is_there
 
     def beginning(self, origin: Origin | None, total: int, device: torch.device, batches: Timed) -> str:

@@ -76,7 +76,7 @@ def interruptible() -> None:
 def test_the_directory_of_a_run(run: Path) -> None:
     assert {p.name for p in run.iterdir() if not p.name.startswith("events")} == {
         "config.gin", "plan.txt", "step.py", "environment.json", "metrics.csv", "metrics.jsonl", "samples",
-        "weights.pt", "probe.txt",
+        "weights.pt", "probe.txt", "checkpoints",
     }  # fmt: skip
     assert [p.name for p in sorted((run / "samples").iterdir())] == ["000000.png", "000004.png", "000006.png"]
     assert "8×" not in (run / "plan.txt").read_text() and "4×3×16×16" in (run / "plan.txt").read_text()
@@ -327,8 +327,13 @@ def test_an_interrupted_run_keeps_its_weights(here: Path, number: int, status: i
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == status and "Traceback" not in err
-    assert "the weights are in runs/base/weights.pt" in out
-    assert torch.load(here / "runs" / "base" / "weights.pt", weights_only=True)["step"] >= 3
+    assert "interrupted at step" in out and "to go on with it: ganflow resume runs/base" in out
+    saved = torch.load(here / "runs" / "base" / "weights.pt", weights_only=True)["step"]
+    assert (
+        saved >= 3
+        and f"interrupted at step {saved}\n" in out
+        and (here / f"runs/base/checkpoints/{saved:06}.pt").exists()
+    )
 
 
 def test_help_and_import_leave_torch_alone() -> None:
