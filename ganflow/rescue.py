@@ -63,6 +63,8 @@ class Rescue:
         first = averages.steps, {tag: at for tag, at in averages.nonfinite().items() if tag in self.counted}
         if not first[1] and weights_finite(self.step):
             self.good = self.step.counters.step
+            if self.origin is not None and self.saving.store.steps():
+                self.origin = None  # what is on the disk need not be held
             return True
         began = self.step.counters.step - first[0] + 1
         known = {tag: began + at for tag, at in first[1].items()}
@@ -150,7 +152,7 @@ class Rescue:
             if base is None:
                 why = "there is no checkpoint to go back to, so where it came from is not known"
             return GanflowError(f"{what} (noticed at step {now})", code="not-finite", status=1,
-                                hint="\n".join([why, *remedies(None)]))  # fmt: skip
+                                hint="\n".join([why, *remedies(None, self.settings)]))  # fmt: skip
         if found.first:
             lines.append(f"the first on the way to it: {found.first}")
         lines += [f"noticed at step {now}, everything before iteration {found.iteration} is finite"]
@@ -160,10 +162,10 @@ class Rescue:
         if self.times > IN_A_ROW:
             lines.append(f"it was rolled back {IN_A_ROW} times to step {self.back}, and came again")
         return GanflowError(str(found), location=found.location, code="not-finite", status=1,
-                            hint="\n".join([*lines, *remedies(found)]))  # fmt: skip
+                            hint="\n".join([*lines, *remedies(found, self.settings)]))  # fmt: skip
 
 
-def remedies(found: Found | None) -> Iterator[str]:
+def remedies(found: Found | None, settings: Settings) -> Iterator[str]:
     """What to try, the likeliest first."""
     yield "what to try:"
     if found is not None and found.field:
@@ -174,6 +176,8 @@ def remedies(found: Found | None) -> Iterator[str]:
     if found is not None and found.kind == "weight":
         yield "  look at what the weight is computed from"
     yield "  an eps where roots, logarithms and divisions come near 0; a smaller lr; clip_norm for the update"
+    if settings.on_nonfinite != "stop":
+        return
     yield "  Trainer.on_nonfinite = 'skip' leaves out single bad steps, 'rollback' goes on from the last checkpoint"
 
 

@@ -499,6 +499,8 @@ BLOWN = {
     "rate": (RATE, None, "the term `G_GAN` of update G is nan"),
     "data": ((), 17, "the term `D_real` of update D is nan"),
     "late data": (("Trainer.seed = 3",), 11, "the term `D_real` of update D is nan"),
+    "probed": (("Trainer.probe = True",), 17, "the term `D_real` of update D is nan"),
+    "other batches": (("D/Update.repeat = 3",), 17, "the term `D_real` of update D is nan"),
     "in parts": (("Update.microbatches = 2", at(ROOT, 29)), None, "the gradient of update G in network G is nan"),
     "at once": (
         ("Schedule.updates = [('D', 'G')]", at(ROOT, 29)),
@@ -530,7 +532,8 @@ def test_a_run_stops_and_names_the_first(name: str, tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["step"] == int(error.hint.split("noticed at step ")[1].split(",")[0]) >= iteration
     bundle = Store(tmp_path / "run" / "nonfinite").read(iteration)
-    assert bundle["step"] == iteration - 1 and len(bundle["batch"]) == 1 and bundle["batch"][0]["real"].shape == (6, 2)
+    assert bundle["step"] == iteration - 1 and len(bundle["batch"]) == (3 if name == "other batches" else 1)
+    assert all(batch["real"].shape == (6, 2) for batch in bundle["batch"])
 
 
 def test_what_to_try_fits_what_was_found(tmp_path: Path) -> None:

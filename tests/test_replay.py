@@ -50,6 +50,12 @@ def test_of_bad_data_no_operation_is_to_blame(tmp_path: Path) -> None:
     assert found.now == found.then and not found.births and "the first on the way to it: real (nan)" in str(found)
 
 
+def test_an_iteration_of_several_batches(tmp_path: Path) -> None:
+    stopped(tmp_path / "run", "D/Update.repeat = 3", "D/Update.fresh = '*'", bad=17)
+    found = replay(tmp_path / "run")
+    assert found.now == found.then and found.now is not None and found.now.field == "real"
+
+
 OP = """
 import gin
 import torch
