@@ -149,6 +149,7 @@ LAYERS = {
     "signals": 5,
     "saving": 5,
     "resume": 5,
+    "verify_resume": 6,
     "trainer": 5,
     "profile": 6,
     "sampling": 6,

@@ -7,11 +7,11 @@ Exit status: 0; 1 the run failed; 2 the input is wrong; 130 and 143 interrupted.
 
 from ganflow.cli.app import app, main, program
 
-from ganflow.cli.runs import resume, run  # isort: skip - the order of the commands in the help
+from ganflow.cli.runs import resume, run, verify_resume  # isort: skip - the order of the commands in the help
 from ganflow.cli.looks import check, data, diff, plan, profile, source  # isort: skip
 from ganflow.cli.results import report, sample, tensorboard  # isort: skip
 
 __all__ = [
     "app", "check", "data", "diff", "main", "plan", "profile", "program", "report", "resume", "run", "sample",
-    "source", "tensorboard",
+    "source", "tensorboard", "verify_resume",
 ]  # fmt: skip

@@ -86,6 +86,28 @@ def resume(
            tensorboard=tensorboard, port=port)  # fmt: skip
 
 
+@command
+def verify_resume(
+    config: Config,
+    set_: Set = [],  # noqa: B006
+    steps: Annotated[int, typer.Option(min=2, max=100_000, help="Iterations; the second half is resumed.")] = 22,
+    device: OnDevice = None,
+) -> None:
+    """Prove that a resumed run gives the same bits: run it, resume it in another process, compare everything.
+
+    Exit status: 0 the same, 1 they differ, 2 the input is wrong. Nothing is left behind.
+    """
+    from ganflow.config import load
+    from ganflow.inspection import inspect, refuse
+    from ganflow.verify_resume import verify_resume
+
+    refuse(inspect(load(config, set_)).findings)
+    verdict = verify_resume(config, overrides=set_, steps=steps, device=device)
+    print(verdict.text)
+    if not verdict.same:
+        raise typer.Exit(1)
+
+
 def _train(
     experiment: Any, place: Path, *, resume: bool, allow: list[str], fork: str | None, checkpoint: int | None,
     tensorboard: bool, port: int | None, **options: Any,
