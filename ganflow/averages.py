@@ -2,13 +2,12 @@
 
 averages = Averages()
 averages.add(train_step())               # in every iteration; no host sync
+averages.nonfinite()                     # {"loss/D": 41}: in the 42nd iteration since the last means()
 averages.means()                         # {"loss/G": 0.7, "loss/D": nan}
-averages.nonfinite()                     # {"loss/D": 41}: in the 42nd iteration of those
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -31,8 +30,7 @@ class Averages:
 
     def __init__(self) -> None:
         self._groups: dict[tuple[str, ...], _Group] = {}
-        self._steps = 0
-        self._nonfinite: dict[str, int] = {}
+        self.steps = 0  # since the last ``means()``
 
     def add(self, logs: Mapping[str, Tensor | float]) -> None:
         """Add one step's values, 0-d tensors: one operation for each device.
@@ -44,38 +42,38 @@ class Averages:
         group = self._groups.get(names)
         if group is None:
             group = self._groups[names] = _Group(names, values)
-        group.add(values, self._steps)
-        self._steps += 1
+        group.add(values, self.steps)
+        self.steps += 1
 
     def means(self) -> dict[str, float]:
         """The mean of each key, in the order in which they first came; one transfer per device. Starts anew."""
-        groups, self._groups, self._steps = list(self._groups.values()), {}, 0
+        groups, self._groups, self.steps = list(self._groups.values()), {}, 0
         totals: dict[str, float] = {}
         counts: dict[str, int] = {}
-        self._nonfinite = {}
         for group in groups:
             for name, total, count in group.sums():
                 totals[name] = totals.get(name, 0.0) + total
                 counts[name] = counts.get(name, 0) + count
-            if not all(math.isfinite(totals[name]) for name in group.names):
-                for name, first in group.firsts():
-                    self._nonfinite[name] = min(first, self._nonfinite.get(name, first))
         return {name: total / counts[name] for name, total in totals.items()}
 
     def nonfinite(self) -> dict[str, int]:
-        """Key -> the first step that gave it a value which is not finite, of the steps that ``means()`` was about.
+        """Key -> the first step since the last ``means()`` that gave it a value which is not finite; the host waits.
 
         Steps count from 0; the first one of all comes first, and of one step's keys those that it logs first.
         """
-        return dict(sorted(self._nonfinite.items(), key=lambda item: item[1]))
+        found: dict[str, int] = {}
+        for group in self._groups.values():
+            for name, first in group.firsts():
+                found[name] = min(first, found.get(name, first))
+        return dict(sorted(found.items(), key=lambda item: item[1]))
 
     def state_dict(self) -> dict[str, Any]:
         """What was added since the last ``means()``, to go on from bit for bit."""
-        return {"steps": self._steps, "groups": [g.state_dict() for g in self._groups.values()]}
+        return {"steps": self.steps, "groups": [g.state_dict() for g in self._groups.values()]}
 
     def load_state_dict(self, state: Mapping[str, Any], *, device: torch.device | str = "cpu") -> None:
         """``averages.load_state_dict(other.state_dict())``."""
-        self._steps, self._nonfinite, self._groups = int(state["steps"]), {}, {}
+        self.steps, self._groups = int(state["steps"]), {}
         for held in state["groups"]:
             group = _Group.of(held, torch.device(device))
             self._groups[group.names] = group
@@ -141,25 +139,23 @@ class _Part:
         self.rows.append(row.detach() if row.requires_grad else row)
         self.steps.append(step)
         if len(self.rows) == FOLD:
-            self.fold()
+            self.total, self.first = self.folded()
+            self.rows, self.steps = [], []
 
     def folded(self) -> tuple[Tensor, Tensor]:
-        """Sums and first steps."""
-        if self.rows:
-            self.fold()
-        assert self.total is not None and self.first is not None, "a part is made when there is something to add"
-        return self.total, self.first
-
-    def fold(self) -> None:
+        """Sums and first steps of all that was added; nothing changes, so that asking makes no difference."""
+        if not self.rows:
+            assert self.total is not None and self.first is not None, "a part is made when there is something to add"
+            return self.total, self.first
         rows = torch.stack(self.rows)
         rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
         # not blocking: a copy from memory that is not pinned is staged at once, and the host goes on
         steps = torch.tensor(self.steps).to(rows.device, non_blocking=True)
         first = torch.where(rows.isfinite(), NEVER, steps[:, None]).amin(0)
         total = rows.sum(0)
-        self.total = total if self.total is None else self.total + total
-        self.first = first if self.first is None else torch.minimum(self.first, first)
-        self.rows, self.steps = [], []
+        if self.total is None or self.first is None:
+            return total, first
+        return self.total + total, torch.minimum(self.first, first)
 
     def state_dict(self) -> dict[str, Any]:
         held = torch.stack(self.rows) if self.rows else None

@@ -52,6 +52,7 @@ _CLOSED = frozenset({SETTINGS, TIME})
 _FAMILIES = (
     _Family(TRAINING, "gradient norms", "grad_norm/"),
     _Family(TRAINING, "whose gradient moves {group}", "grad_share/(?P<group>[^/]+)/"),
+    _Family(TRAINING, "steps not taken", "skipped/"),
     _Family(METRICS, "{group}", "metric/(?P<group>.+)$"),  # a chart each, too: dB flatten what ends at 1
     _Family(GRADIENTS, "gradient norms after clipping", "grad_norm_clipped/"),
     _Family(GRADIENTS, "gradient at {group}", "grad_at/(?P<group>[^/]+)/"),

@@ -66,7 +66,7 @@ def Schedule(updates=()):  # noqa: N802  # type: ignore[no-untyped-def]
 def Trainer(data=None, steps=None, epochs=None, batch_size=1, seed=0, device="auto", log_every=50, sample_every=500,  # noqa: N802
             eval_every=1000, checkpoint_every=1000, keep_last=2, keep_best=None, watch_every=500, cut_norms=True,
             histograms=True, health=True, show=(), metrics=None, eval_networks=None, samples=8, precision="float32",
-            compile=False, workers=0, probe=True, deterministic=False):  # fmt: skip  # noqa: A002  # type: ignore[no-untyped-def]
+            compile=False, workers=0, probe=True, deterministic=False, on_nonfinite="stop"):  # fmt: skip  # noqa: A002  # type: ignore[no-untyped-def]
     """The loop; read by ``config.py``, never called."""
 
 

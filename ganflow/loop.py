@@ -25,6 +25,7 @@ from ganflow.files import write_whole
 from ganflow.logs import Logs
 from ganflow.presenting import PROBE
 from ganflow.probe import Probe, compared, probe_if_it_fits
+from ganflow.rescue import Rescue
 from ganflow.saving import Saving
 from ganflow.settings import Settings
 from ganflow.signals import deferred
@@ -44,11 +45,13 @@ class Place:
         run_dir: its directory.
         is_there: whether that is still this run's.
         resume: the command that goes on with it.
+        replay: the command that runs an iteration of it again.
     """
 
     run_dir: Path
     is_there: Callable[[], bool] = lambda: True
     resume: str = ""
+    replay: str = ""
 
     def check(self) -> None:
         """A run whose directory was taken away writes into nowhere.
@@ -116,12 +119,14 @@ class Loop:
         self.picture: Path | None = None
         self.start = self.since = time.perf_counter()
         self.reported, self.warned, self.before, self.saved = 0, False, 0.0, -1
+        self.rescue: Rescue | None = None
 
     def state(self) -> dict[str, Any]:
         """What the loop itself goes on from."""
         seconds = self.before + time.perf_counter() - self.start
+        skipped = dict(self.step.guard.skipped) if self.step.guard else {}
         return {"averages": self.averages.state_dict(), "warned": self.warned, "metrics": dict(self.metrics),
-                "seconds": seconds, "probe_again": self.to_repeat is not None}  # fmt: skip
+                "seconds": seconds, "probe_again": self.to_repeat is not None, "skipped": skipped}  # fmt: skip
 
     def restore(self, payload: Mapping[str, Any]) -> None:
         """Go on where a checkpoint was made."""
@@ -129,6 +134,8 @@ class Loop:
         self.averages.load_state_dict(state["averages"], device=self.step.device)
         self.warned, self.metrics, self.before = state["warned"], dict(state["metrics"]), state["seconds"]
         self.to_repeat = self.to_repeat if state["probe_again"] else None
+        if self.step.guard:
+            self.step.guard.skipped = dict(state.get("skipped", {}))
         self.batches.batches.resume(data["epoch"], data["place"])
         self.reported = self.saved = self.step.counters.step
         pictures = sorted((self.run_dir / SAMPLES).glob("*.png"))
@@ -136,6 +143,7 @@ class Loop:
 
     def run(self) -> Result:
         """Iterate to the end, or until somebody wants it to end."""
+        self.rescue = Rescue(self.settings, self.saving, say=self.shown.say, replay=self.place.replay)
         with deferred() as asked, self.said():
             if self.step.counters.step == 0:
                 self.sample()
@@ -165,10 +173,45 @@ class Loop:
 
     def interrupted(self) -> None:
         """The iteration is done; nothing of it is lost."""
-        if self.step.counters.step > self.saved:
+        assert self.rescue is not None, "only a run that goes on is interrupted"
+        if not self.rescue.sound(self.averages):
+            self.shown.say("there are losses or weights that are not finite: this is not saved")
+        elif self.step.counters.step > self.saved:
             self.finish()
         self.logs.flush()
         self.shown.say(f"interrupted at step {self.step.counters.step}")
+
+    def look(self, *, reports: bool) -> bool:
+        """Whether all numbers are finite, or the run has gone back; where it stops, its last losses are logged before.
+
+        Raises:
+            GanflowError: ``not-finite``, status 1.
+        """
+        assert self.rescue is not None, "a loop that runs has one"
+        step = self.step.counters.step
+        try:
+            with self.uncounted():
+                good = self.rescue.check(self.averages)
+        except GanflowError:
+            with contextlib.suppress(GanflowError):  # what went wrong first is what the user is told
+                self.logs.scalars(step, self.averages.means())
+                self.logs.flush()
+            raise
+        self.warned = self.warned or not good
+        if not good and not reports:
+            self.averages = Averages()
+        return good
+
+    def skipped(self) -> dict[str, float]:
+        """How many steps were not taken since the last report, by their tags."""
+        if self.step.guard is None:
+            return {}
+        words, counts = self.step.guard.taken()
+        if words:
+            self.shown.say(
+                f"step {self.step.counters.step}: steps not taken, with gradients that are not finite: {words}"
+            )
+        return counts
 
     def iteration(self) -> None:
         """One iteration, and whatever is due after it."""
@@ -182,6 +225,9 @@ class Loop:
         self.averages.add(logs)
         self.shown.advance()
         measured = due == self.total or self.due(self.settings.eval_every, due)
+        saves, good = self.due(self.settings.checkpoint_every, due), True
+        if report or measured or saves:
+            good = self.look(reports=report)
         try:
             if measured:
                 seen |= self.evaluate()
@@ -194,7 +240,7 @@ class Loop:
             if self.due(self.settings.sample_every, due):
                 self.sample()
             best = measured and self.is_best()
-            if best or self.due(self.settings.checkpoint_every, due):
+            if good and (saves or best):  # what was gone back to is saved already
                 self.save(self.metrics if measured else None, best=best)
 
     def watched(self, report: bool) -> tuple[dict[str, Any], dict[str, float]]:
@@ -217,7 +263,8 @@ class Loop:
         self.place.check()
         self.saving.check()
         means = self.averages.means()
-        self.logs.scalars(self.step.counters.step, {**means, **weights, **self.step.hyperparameters(), **self.times()})
+        beside = {**self.skipped(), **self.step.hyperparameters(), **self.times()}
+        self.logs.scalars(self.step.counters.step, {**means, **weights, **beside})
         losses = {k.removeprefix("loss/"): v for k, v in means.items() if k.startswith("loss/")}
         self.shown.report(losses, updates=[u.name for u in self.step.graph.updates])
         self.warn_of(losses)

@@ -36,7 +36,7 @@ from ganflow.keeping import kept
 from ganflow.matrix import LEGEND, Measured, Row
 from ganflow.ranges import check_ranges, smallest
 from ganflow.reach import host_tests
-from ganflow.running import Counters, compile_function, compile_step
+from ganflow.running import Counters, compile_function, compile_step, out_of_memory
 from ganflow.scheduler import plan
 from ganflow.step import TrainStep, namespace
 from ganflow.traits import check_traits
@@ -102,8 +102,8 @@ def probe_if_it_fits(step: TrainStep) -> Probe | None:
     """:func:`probe`, or ``None`` where the device's memory does not suffice for it: training needs less."""
     try:
         return probe(step)
-    except (GanflowError, torch.cuda.OutOfMemoryError) as error:
-        if not isinstance(error.__cause__ or error, torch.cuda.OutOfMemoryError):
+    except Exception as error:
+        if not out_of_memory(error):
             raise
     if step.device.type == "cuda":
         torch.cuda.empty_cache()

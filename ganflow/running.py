@@ -59,12 +59,14 @@ def compile_function(
 
 def explain(error: Exception, graph: StepGraph, source: Source, filename: str) -> Exception:
     """The error of a step with the definition, its place and the shapes that went in."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename != filename:
-        trace = trace.tb_next
-    node = graph.nodes.get(source.lines.get(trace.tb_lineno, "")) if trace is not None else None
-    if trace is None or node is None:
+    trace, tail = None, error.__traceback__
+    while tail is not None:  # the innermost: what runs on a part of a batch is a function inside the step
+        if tail.tb_frame.f_code.co_filename == filename and source.lines.get(tail.tb_lineno, "") in graph.nodes:
+            trace = tail
+        tail = tail.tb_next
+    if trace is None:
         return error
+    node = graph.nodes[source.lines[trace.tb_lineno]]
     local = trace.tb_frame.f_locals
     if isinstance(error, RuntimeError) and "does not have a deterministic implementation" in str(error):
         return GanflowError(
@@ -94,7 +96,9 @@ def explain(error: Exception, graph: StepGraph, source: Source, filename: str) -
         return GanflowError(f"{where}: {error.message}", location=node.location, hint=hint, code=error.code or "step",
                             status=error.status)  # fmt: skip
     message = f"{type(error).__name__}: {error}".split("\n")[0]
-    return GanflowError(f"{where}: {message}", location=node.location, hint=given, code="step", status=_status(error))
+    full = out_of_memory(error)
+    return GanflowError(f"{where}: {message}", location=node.location, hint=given, status=1 if full else 2,
+                        code="out-of-memory" if full else "step")  # fmt: skip
 
 
 def _starved(graph: StepGraph, loss: Node) -> GanflowError:
@@ -111,9 +115,14 @@ def _starved(graph: StepGraph, loss: Node) -> GanflowError:
     )  # fmt: skip
 
 
-def _status(error: Exception) -> int:
-    """A device that has no memory left is a fault of the run, not of its input."""
-    return 1 if isinstance(error, (torch.OutOfMemoryError, MemoryError)) else 2
+def out_of_memory(error: BaseException) -> bool:
+    """A fault of the run, not of its input. The allocator of the CPU says it in words."""
+    if isinstance(error, GanflowError):  # of a network that could not be built, it is the cause
+        return error.code == "out-of-memory" or (error.__cause__ is not None and out_of_memory(error.__cause__))
+    words = "DefaultCPUAllocator: can't allocate memory", "not enough memory: you tried to allocate"
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and any(w in str(error) for w in words)
+    )
 
 
 def _not_scalar(node: Node, local: Mapping[str, Any]) -> GanflowError:

@@ -48,6 +48,8 @@ class Saving:
     def payload(self, loop: Mapping[str, Any]) -> dict[str, Any]:
         """Everything; tensors are those of the step."""
         epoch, place = self.batches.position
+        if self.closure.step._peeked is not None:  # looked at before the first iteration, and not used yet
+            place -= 1
         data = {"epoch": epoch, "place": place, "samples": len(self.batches.samples), "batches": len(self.batches)}
         return {"format": FORMAT, "step": self.closure.step.counters.step, "state": self.closure.state(), "data": data,
                 "loop": dict(loop), "made_by": self.made_by}  # fmt: skip

@@ -15,6 +15,7 @@ from ganflow.experiment import Experiment, Text
 from ganflow.metrics import LARGER_IS_BETTER
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+ON_NONFINITE = ("stop", "skip", "rollback")
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,9 @@ class Settings:
             does not say.
         histograms: of weights and gradients, for TensorBoard, in iterations that are looked at closely.
         deterministic: on a device, too, only algorithms that give the same bits each time; the others are refused.
+        on_nonfinite: what is done about a loss or gradient that is not finite: ``stop`` says where it was first;
+            ``skip`` leaves out steps whose gradients are not finite, for which the host waits in every update;
+            ``rollback`` goes on from the last checkpoint with other data.
     """
 
     steps: int | None = None
@@ -74,6 +78,7 @@ class Settings:
     probe: bool = True
     histograms: bool = True
     deterministic: bool = False
+    on_nonfinite: str = "stop"
 
 
 def settings_of(experiment: Experiment) -> Settings:
@@ -138,6 +143,12 @@ def _device(experiment: Experiment, name: str, value: object) -> str:
     return value
 
 
+def _on_nonfinite(experiment: Experiment, name: str, value: object) -> str:
+    if not isinstance(value, str) or value not in ON_NONFINITE:
+        raise _wrong(experiment, name, value, "'stop', 'skip' or 'rollback'")
+    return value
+
+
 def _text(experiment: Experiment, name: str, value: object) -> Text:
     where = _where(experiment, name)
     column = where.text.find(str(value))  # in a list of several lines only the first is known
@@ -196,4 +207,5 @@ _READERS: Mapping[str, Callable[[Experiment, str, object], Any]] = {
     "cut_norms": _flag, "histograms": _flag, "health": _flag, "show": _show, "metrics": _metrics,
     "eval_networks": _eval_networks, "samples": _whole(1), "workers": _whole(0), "probe": _flag,
     "deterministic": _flag,
+    "on_nonfinite": _on_nonfinite,
 }  # fmt: skip

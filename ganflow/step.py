@@ -25,6 +25,7 @@ from ganflow.errors import GanflowError
 from ganflow.experiment import Experiment
 from ganflow.follow import KeptBuffers, clamp_weights
 from ganflow.graph import StepGraph
+from ganflow.guard import Guard
 from ganflow.ops import power
 from ganflow.parts import in_parts
 from ganflow.randomness import Randomness
@@ -75,6 +76,8 @@ class TrainStep:
         seed: of the run; by default ``Trainer.seed``.
         graph: the plan of this experiment, where it is made already.
         cut_norms: with gradient norms, log those of single terms where they can be told apart (``cuts.py``).
+        skip_nonfinite: take no step of an optimizer whose gradients are not finite (``guard.py``); the host waits for
+            each.
 
     Raises:
         GanflowError: from the checks, from building a network, or naming the definition in which a step failed.
@@ -92,6 +95,7 @@ class TrainStep:
         seed: int | None = None,
         graph: StepGraph | None = None,
         cut_norms: bool = True,
+        skip_nonfinite: bool = False,
     ) -> None:
         self.experiment = experiment
         self.graph: StepGraph = build_graph(experiment) if graph is None else graph
@@ -115,6 +119,7 @@ class TrainStep:
         check_owners(experiment, self.graph.updates, self.networks)
         self.parameters = {u.name: trained_parameters(self.networks, u.trains) for u in self.graph.updates}
         self.optimizers, self._changing = assembly.optimizers(self)
+        self.guard = Guard(self.optimizers, lambda: self.counters.step + 1) if skip_nonfinite else None
         self.source: Source = generate(self.graph)
         space = namespace(self)
         self._run = compile_step(self.graph, self.source, space)
@@ -236,11 +241,13 @@ def namespace(step: TrainStep, graph: StepGraph | None = None) -> dict[str, Any]
     space = assembly.ops(step, graph, keep=graph is step.graph)
     space |= step.networks
     space |= {
-        "parameters": step.parameters, "optimizers": step.optimizers, "states": step.states,
+        "parameters": step.parameters, "states": step.states,
+        "optimizers": step.guard.optimizers if step.guard else step.optimizers,
         "frozen": {n: Frozen(m) for n, m in step.networks.items()}, "no_grad": torch.no_grad,
         "kept_buffers": {n: KeptBuffers(m) for n, m in step.networks.items()},
         "draw": step.randomness.draw, "redraw": step.randomness.redraw, "fetch": step._next_batch,
-        "gradient": gradient, "clip_gradients": clip_gradients, "clear_gradients": clear_gradients,
+        "gradient": gradient, "clear_gradients": clear_gradients,
+        "clip_gradients": step.guard.clipping(clip_gradients) if step.guard else clip_gradients,
         "constant": constant, "unrolled": unrolled, "power": power,
         "in_parts": partial(in_parts, step.randomness), "schedules": build.schedules(step.experiment, graph),
         "gradient_norm": lambda update, network: gradient_norm(step, update, network),

@@ -30,6 +30,7 @@ from ganflow.graph import edges
 from ganflow.inspection import Inspection, inspect, refuse
 from ganflow.logs import Logs
 from ganflow.loop import PROBE_AGAIN, Loop, Place, Result, Timed
+from ganflow.memory import explained
 from ganflow.presenting import layout_of, presented
 from ganflow.probe import Probe, probe, probe_if_it_fits, refuse_gradients
 from ganflow.resume import Origin, back_to, fork, opened, renew
@@ -98,6 +99,7 @@ class Trainer:
         inspection = inspect(self.experiment)
         refuse(inspection.findings, strict=self.strict)
         with contextlib.ExitStack() as stack:
+            stack.enter_context(explained(self.experiment, inspection))
             origin, is_there = self.origin(inspection, stack)
             data = self.data if self.data is not None else dataset(self.experiment)
             device = choose_device(self.settings.device)
@@ -119,12 +121,12 @@ class Trainer:
             begun = origin.step if origin is not None and origin.payload is not None else None
             logs = Logs(self.run_dir, layout=layout_of(step.graph), resumed_at=origin and origin.step - (begun is None))
             with logs, bar as shown, presented(logs, self.run_dir, self.experiment, inspection, found, origin=origin):
-                for line in (
-                    self.beginning(origin, total, device, batches),
-                    *said(step, deterministic=settings.deterministic),
-                ):
+                shown.say(self.beginning(origin, total, device, batches))
+                for line in said(step, deterministic=settings.deterministic):
                     shown.say(line)
-                place = Place(self.run_dir, is_there, f"{self.command} resume {self.run_dir}")
+                place = Place(
+                    self.run_dir, is_there, *(f"{self.command} {c} {self.run_dir}" for c in ("resume", "replay"))
+                )
                 saving = Saving(self.run_dir, settings, closure, batches.batches, made_by=made_by, say=shown.say)
                 loop = Loop(place, settings, step, batches, validation, logs, shown, total, saving, found)
                 as_seeded()
@@ -206,7 +208,8 @@ def prepare(
     batches = Timed(training_batches(data, settings, device))
     per_epoch = len(batches)
     given = {"networks": networks, "batches_per_epoch": per_epoch, "cut_norms": settings.cut_norms}
-    return TrainStep(experiment, batches, device=device, **given), batches
+    skip = settings.on_nonfinite == "skip"
+    return TrainStep(experiment, batches, device=device, skip_nonfinite=skip, **given), batches
 
 
 def probe_of(experiment: Experiment) -> Probe:

@@ -115,6 +115,8 @@ LAYERS = {
     "averages": 4,
     "guard": 4,
     "nonfinite": 5,
+    "births": 5,
+    "rescue": 5,
     "memory": 5,
     "replay": 6,
     "checkpoint": 4,

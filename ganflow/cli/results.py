@@ -38,6 +38,18 @@ def sample(
 
 
 @command
+def replay(
+    run: RunDir,
+    step: Annotated[int | None, typer.Option(help="Which iteration.  [default: the last that was kept]")] = None,
+    device: Device = "auto",
+) -> None:
+    """Run again the iteration in which a loss or a gradient was not finite, and say which operation made it so."""
+    from ganflow.replay import replay as again
+
+    print(again(run, step, device=device))
+
+
+@command
 def tensorboard(
     runs: Annotated[list[Path] | None, typer.Argument(help="Runs, or directories of runs.  [default: runs]")] = None,
     port: Annotated[int, typer.Option(help="0 chooses a free one.", min=0, max=65535)] = 6006,
