@@ -22,9 +22,10 @@ from ganflow import loop as loop_module
 from ganflow.averages import FOLD, Averages
 from ganflow.checkpoint import Store
 from ganflow.errors import GanflowError
-from ganflow.guard import all_finite
+from ganflow.guard import Guard, all_finite
 from ganflow.nonfinite import Finder, Found, counted, weights_finite
 from ganflow.settings import settings_of
+from ganflow.step import clip_gradients
 from ganflow.trainer import Trainer, prepare
 
 GAN = """
@@ -402,6 +403,20 @@ def test_one_norm_over_two_networks_spoils_both() -> None:
     assert all(torch.equal(v, step.networks[n].state_dict()[k]) for n, own in before.items() for k, v in own.items())
 
 
+def test_one_norm_that_is_infinite_leaves_no_zeros_behind() -> None:
+    """1/inf is 0, and 0 times a finite gradient is finite: momentum would move what was to be left alone."""
+    a, b = (nn.Parameter(torch.ones(2)) for _ in range(2))
+    guard = Guard({n: torch.optim.SGD([p], lr=0.1, momentum=0.9) for n, p in (("A", a), ("B", b))}, lambda: 2)
+    clip = guard.clipping(clip_gradients)
+    for bad in (1.0, math.inf):
+        before = b.detach().clone()
+        a.grad, b.grad = torch.tensor([1.0, bad]), torch.ones(2)
+        clip([a, b], norm=1.0, value=None, nan_to_num=False)
+        for optimizer in guard.optimizers.values():
+            optimizer.step()
+    assert torch.equal(b, before) and guard.taken()[0] == "A once, in iteration 2; B once, in iteration 2"
+
+
 def test_sparse_gradients_are_seen() -> None:
     class Table(nn.Module):
         def __init__(self) -> None:
@@ -523,6 +538,7 @@ def test_a_run_stops_and_names_the_first(name: str, tmp_path: Path) -> None:
     else:
         assert f"loss/{said.split('`')[1]}" in losses
     assert error.location is not None and f"--step {iteration}\n" in error.hint
+    assert ("the first on the way to it: real (nan)" in error.hint) == (bad is not None)
     kept = Store(tmp_path / "run" / "checkpoints")
     assert kept.steps()[-1:] == tuple(range(7, iteration, 7))[-1:]  # a slow disk may leave out earlier ones
     for step in kept.steps():
