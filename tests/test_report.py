@@ -274,6 +274,18 @@ def test_an_older_runs_environment_says_less(tmp_path: Path) -> None:
     assert "2026-01-01 00:00:00 UTC" in written(path).said
 
 
+def test_a_run_that_changed_on_its_way_says_so(run: Path, tmp_path: Path) -> None:
+    assert "everything that was set is in config.gin" in written(run).said
+    assert f"ganflow resume {run}" in written(run).said
+    path = make(tmp_path / "run", [row(1)])
+    assert "resume" not in written(path).said  # it has no checkpoint
+    (path / "config-until-000040.gin").write_text("Trainer.steps = 40\n")
+    assert "config-until-000040.gin until step 40, then config.gin" in written(path).said
+    environment = json.loads((path / "environment.json").read_text()) | {"forked_from": "runs/old", "forked_at": 20}
+    (path / "environment.json").write_text(json.dumps(environment))
+    assert "it began with the state of runs/old at step 20" in written(path).said
+
+
 def test_of_many_samples_the_first_and_the_last_are_shown(tmp_path: Path) -> None:
     path = make(tmp_path / "run", [row(1)], pictures=tuple(range(0, 1100, 100)))
     assert chosen([(k, "") for k in range(11)]) == [0, 2, 5, 8, 10]

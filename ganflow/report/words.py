@@ -49,6 +49,8 @@ def commands(run: RunData, command: str) -> list[tuple[str, str]]:
         (f"{command} diff {path} runs/{again}", "say what two runs differ in"),
         (f"{command} tensorboard {path}", "look at the curves while they grow, and at the generated source"),
     ]
+    if any((run.path / "checkpoints").glob("*.pt")):
+        found.insert(1, (f"{command} resume {path}", "go on where its last checkpoint was made"))
     if (run.path / "weights.pt").exists():
         found.append((f"{command} sample {path}", "generate with the weights that were saved last"))
     return found
@@ -58,8 +60,23 @@ def exactness(run: RunData) -> str:
     """What repeating it gives."""
     threads = run.files.environment.get("threads")
     on = f"{threads} thread{'s' * (threads != 1)}" if isinstance(threads, int) else "the same number of threads"
-    return (f"The same numbers, bit for bit, are to be expected only with the same versions on the same kind of device"
-            f" ({on}); everything that was set is in config.gin.")  # fmt: skip
+    same = "The same numbers, bit for bit, are to be expected only with the same versions on the same kind of device"
+    return f"{same} ({on}); {_set(run)}"
+
+
+def _set(run: RunData) -> str:
+    """Where everything stands that was set, also of a run that went on as something else."""
+    before = sorted(path.name for path in run.path.glob("config-until-*.gin"))
+    forked = run.files.environment.get("forked_from")
+    origin = f"it began with the state of {forked} at step {run.files.environment.get('forked_at')}" if forked else ""
+    if not before:
+        return (
+            f"{origin}; from there on, config.gin says it all."
+            if origin
+            else "everything that was set is in config.gin."
+        )
+    until = ", ".join(f"{name} until step {int(name[len('config-until-') : -len('.gin')])}" for name in before)
+    return f"{origin + '; ' if origin else ''}what was set changed on the way: {until}, then config.gin."
 
 
 def chosen(pictures: Sequence[tuple[int, object]], count: int = SHOWN) -> list[int]:
