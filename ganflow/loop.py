@@ -132,6 +132,7 @@ class Loop:
         self.reported = self.saved = self.step.counters.step
         pictures = sorted((self.run_dir / SAMPLES).glob("*.png"))
         self.picture = pictures[-1] if pictures else None
+        self.saving.weights()
 
     def run(self) -> Result:
         """Iterate to the end, or until somebody wants it to end."""

@@ -168,6 +168,24 @@ def _elsewhere(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 # -- the files of a run that goes on ---------------------------------------------------------------------------
 
 
+def go_back(run_dir: Path, step: int) -> None:
+    """Drop what the run logged and saved after ``step``, of which there is a checkpoint; -1: everything.
+
+    Later checkpoints, damaged or left aside by ``--checkpoint``, go first: a run that is killed after this goes on
+    from ``step`` again, and not from one whose logs are gone.
+
+    Raises:
+        GanflowError: ``cannot-write``, ``disk-full``, status 1.
+    """
+    store = Store(run_dir / CHECKPOINTS)
+    for later in (s for s in store.latest() if s > step):
+        try:
+            store.remove(later)
+        except OSError as error:
+            raise cannot_write(store.file(later), error, status=1) from error
+    rewind(run_dir, step)
+
+
 def fork(old: Path, new: Path, *, step: int | None, say: Callable[[str], None]) -> int:
     """A run of its own with the checkpoint, the logs and samples of another up to there; that one stays as it is.
 

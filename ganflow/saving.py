@@ -78,6 +78,11 @@ class Saving:
         self.save(loop, metrics=metrics)
         self.writer.wait()
 
+    def weights(self) -> None:
+        """The weights alone, as they are: a run may have been killed between its last checkpoint and these."""
+        step = self.closure.step
+        save_weights(self.run_dir / WEIGHTS, {n: m.state_dict() for n, m in step.networks.items()}, step.counters.step)
+
     def check(self) -> None:
         """Say what went wrong in the background; the run goes on, and the next checkpoint is another attempt."""
         error = self.writer.check()

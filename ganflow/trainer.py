@@ -30,8 +30,7 @@ from ganflow.logs import Logs
 from ganflow.loop import PROBE_AGAIN, Loop, Place, Result, Timed
 from ganflow.presenting import layout_of, presented
 from ganflow.probe import Probe, probe, probe_if_it_fits, refuse_gradients
-from ganflow.resume import Origin, fork, opened, renew
-from ganflow.rewind import rewind
+from ganflow.resume import Origin, fork, go_back, opened, renew
 from ganflow.saving import WEIGHTS, Saving
 from ganflow.settings import Settings, check_length, settings_of
 from ganflow.step import TrainStep
@@ -157,7 +156,7 @@ class Trainer:
         if self.fork is not None:
             fork(self.fork, self.run_dir, step=origin.step, say=say)
             is_there = stack.enter_context(rundir.in_use(self.run_dir))
-        rewind(self.run_dir, origin.step if origin.payload is not None else -1)
+        go_back(self.run_dir, origin.step if origin.payload is not None else -1)
         if origin.changed:
             renew(self.run_dir, origin.step, **texts)
         return is_there

@@ -1,0 +1,456 @@
+"""Faults, each made to happen: signals, a full disk, damage, a run directory that goes away, clocks, two processes."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import resource
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import ganflow
+from commands import ganflow as command
+from fault_tools import CONFIG, board, eventually, first_difference, fit, forked, left, to_the_end
+from ganflow import eventfiles, loop, rundir, saving
+from ganflow.data import sink
+from ganflow.step import TrainStep
+from ganflow.store import Store
+from ganflow.trainer import Trainer
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of children that use no other thread
+
+
+@pytest.fixture(scope="module")
+def wanted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What an uninterrupted run leaves."""
+    folder = tmp_path_factory.mktemp("straight")
+    fit(folder / "warm", "Trainer.steps = 4", progress=False)  # so that what is forked from here has imported everything
+    to_the_end(folder / "run")
+    return left(folder / "run")
+
+
+def check_same(run: Path, wanted: dict[str, Any]) -> None:
+    assert first_difference(wanted, left(run)) == ""
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def logged(run: Path, step: int) -> Callable[[], bool]:
+    """Whether a row of that step is there."""
+    rows = run / "metrics.jsonl"
+    return lambda: rows.exists() and f'{{"step": {step},' in rows.read_text()
+
+
+def at_step(number: int, action: Callable[[], object]) -> None:
+    """In this process, do this when the iteration of that number is done."""
+    iterate = loop.Loop.iteration
+
+    def iteration(self: loop.Loop) -> None:
+        iterate(self)
+        if self.step.counters.step == number:
+            action()
+
+    loop.Loop.iteration = iteration  # type: ignore[method-assign]
+
+
+# -- signals ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_run_after_its_iteration(
+    tmp_path: Path, wanted: dict[str, Any], number: int, status: int, workers: int
+) -> None:
+    run, option = tmp_path / "run", f"Trainer.workers = {workers}"
+    child = forked(tmp_path / "out", lambda: fit(run, option))
+    eventually(logged(run, 8))
+    os.killpg(child.pid, number)
+    assert child.wait() == status, child.said()
+    said, last = child.said(), Store(run / "checkpoints").steps()[-1]
+    assert f"interrupted at step {last}" in said and f"to go on with it: ganflow resume {run}" in said
+    assert "Traceback" not in said and said.count("finishing the iteration") == 1, said
+    to_the_end(run, option)
+    if workers:  # how many they are is written in the config, and nowhere else
+        straight = tmp_path / "straight"
+        to_the_end(straight, option)
+        wanted = left(straight)
+    check_same(run, wanted)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_second_signal_ends_it_at_once(tmp_path: Path, wanted: dict[str, Any], number: int, status: int) -> None:
+    run = tmp_path / "run"
+
+    def slow() -> None:
+        at_step(5, lambda: time.sleep(60))
+        fit(run)
+
+    child = forked(tmp_path / "out", slow)
+    eventually(logged(run, 4))
+    time.sleep(0.3)
+    os.killpg(child.pid, number)
+    eventually(lambda: "once more ends it at once" in child.said())
+    start = time.monotonic()
+    os.killpg(child.pid, number)
+    assert child.wait() == status and time.monotonic() - start < 20, child.said()
+    to_the_end(run)
+    check_same(run, wanted)
+
+
+# -- a full disk ------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def small_disk(place: Path, size: int) -> Iterator[None]:
+    """A tmpfs of that many bytes."""
+    place.mkdir()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(b"tmpfs", os.fsencode(place), b"tmpfs", 0, f"size={size}".encode()):
+        pytest.skip(f"no tmpfs can be mounted here: {os.strerror(ctypes.get_errno())}")
+    try:
+        yield
+    finally:
+        libc.umount2(os.fsencode(place), 2)  # detached even while something in it is open
+
+
+def fill(place: Path, room: int) -> None:
+    """Leave that much of the disk."""
+    with open(place / "ballast", "ab") as file:
+        status = os.statvfs(place)
+        file.write(b"\0" * max(0, status.f_bavail * status.f_frsize - room))
+
+
+# Bytes that are left, from when on (-1: before the run begins).
+FULL = [(-1, 0), (-1, 8_000), (-1, 40_000), *((step, room) for step in (4, 7, 35) for room in (0, 4_096, 20_000, 120_000))]
+
+
+@pytest.mark.parametrize(("step", "room"), FULL)
+def test_a_full_disk_is_one_message_and_harms_nothing(
+    tmp_path: Path, wanted: dict[str, Any], step: int, room: int
+) -> None:
+    disk = tmp_path / "disk"
+    with small_disk(disk, 4_000_000):
+        run = disk / "run"
+
+        def filled() -> None:
+            at_step(step, lambda: fill(disk, room))
+            if step < 0:
+                fill(disk, room)
+            fit(run)
+
+        child = forked(tmp_path / "out", filled)
+        status, said = child.wait(), child.said()
+        assert status == 1 and said.count("error[disk-full]: no space left to write") == 1, said
+        assert "Traceback" not in said and "Exception" not in said, said
+        store = Store(run / "checkpoints")
+        assert all(store.is_whole(s) for s in store.steps())
+        assert len(store.steps()) == 0 if step < 0 else store.steps()
+        (disk / "ballast").unlink()
+        to_the_end(run)
+        check_same(run, wanted)
+
+
+KINDS = ["config.gin", "environment.json", "probe.txt", "000000.png", "000009.png", "000003.pt", "000006.json",
+         "000012.pt", "weights.pt", "000036.png", "000036.pt"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_no_space_for_one_file(tmp_path: Path, wanted: dict[str, Any], name: str) -> None:
+    """Without a small disk: from the first write of that file on there is none for it. Checkpoints are tried again."""
+    run = tmp_path / "run"
+
+    def full() -> None:
+        write_all = sink.Sink._write_all
+
+        def refuse(self: Any, view: memoryview) -> None:
+            if f"/.{name}." in str(self.name):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            write_all(self, view)
+
+        sink.Sink._write_all = refuse  # type: ignore[method-assign]
+        fit(run)
+
+    child = forked(tmp_path / "out", full)
+    status, said = child.wait(), child.said()
+    background = name in ("000003.pt", "000006.json", "000012.pt")
+    assert status == (0 if background else 1) and "Traceback" not in said, said
+    assert "no space left to write" in said and name in said, said
+    if background:
+        assert f"warning: no space left to write {run / 'checkpoints' / name}; training goes on" in said, said
+    to_the_end(run)
+    check_same(run, wanted)
+
+
+@pytest.mark.parametrize("size", [1_000, 5_000, 12_000, 30_000, 60_000])
+def test_files_that_may_not_grow(tmp_path: Path, wanted: dict[str, Any], size: int) -> None:
+    """A quota in place of a disk: each file may have so many bytes."""
+    run = tmp_path / "run"
+
+    def limited() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+        fit(run)
+
+    child = forked(tmp_path / "out", limited)
+    status, said = child.wait(), child.said()
+    assert status == 1 and "Traceback" not in said, (status, said)
+    to_the_end(run)
+    check_same(run, wanted)
+
+
+# -- damage -----------------------------------------------------------------------------------------------------
+
+
+def interrupted_at(run: Path, step: int) -> Store:
+    """A run that ended there, by SIGTERM."""
+    def ended() -> None:
+        at_step(step, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        fit(run)
+
+    child = forked(run.parent / "interrupted.out", ended)
+    assert child.wait() == 143, child.said()
+    store = Store(run / "checkpoints")
+    assert store.steps()[-1] == step and len(store.steps()) >= 2
+    return store
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path: Path) -> None:
+    whole = bytearray(path.read_bytes())
+    whole[len(whole) // 3] ^= 4
+    path.write_bytes(whole)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def without_summary(path: Path) -> None:
+    path.with_suffix(".json").write_text("{}")
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, empty, without_summary])
+def test_the_checkpoint_before_a_damaged_one_is_used(
+    tmp_path: Path, wanted: dict[str, Any], damage: Callable[[Path], None]
+) -> None:
+    run = tmp_path / "run"
+    store = interrupted_at(run, 16)
+    before = store.steps()[-2]
+    damage(store.file(16))
+    child = forked(tmp_path / "out", lambda: fit(run, checkpoint=16))
+    assert child.wait() == 2 and f"is damaged: " in child.said() and f"step {before}" in child.said(), child.said()
+    said = to_the_end(run)
+    assert f"warning: {store.file(16)} is damaged: " in said, said
+    assert f"going on from step {before}, the newest checkpoint that is whole" in said
+    check_same(run, wanted)
+
+
+def test_where_all_are_damaged_nothing_is_touched(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    store = interrupted_at(run, 16)
+    for step in store.steps():
+        flip(store.file(step))
+    before = files(run)
+    child = forked(tmp_path / "out", lambda: fit(run))
+    assert child.wait() == 2, child.said()
+    assert "error[bad-checkpoint]" in child.said() and "--overwrite begins it anew" in child.said()
+    assert files(run) == before
+
+
+def test_going_back_to_an_earlier_one_and_killed_there(tmp_path: Path, wanted: dict[str, Any]) -> None:
+    """Later checkpoints are those of logs that are gone: going on from them would leave a hole."""
+    run = tmp_path / "run"
+    store = interrupted_at(run, 16)
+    earlier = store.steps()[0]
+
+    def killed() -> None:
+        at_step(earlier + 1, lambda: os.kill(os.getpid(), signal.SIGKILL))
+        fit(run, checkpoint=earlier)
+
+    child = forked(tmp_path / "out", killed)
+    assert child.wait_for_kill(), child.said()
+    to_the_end(run)
+    check_same(run, wanted)
+
+
+# -- the run directory ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["deleted", "moved", "replaced", "another run"])
+def test_a_run_directory_that_goes_away_under_the_run(tmp_path: Path, wanted: dict[str, Any], how: str) -> None:
+    run, other = tmp_path / "run", tmp_path / "other"
+    if how == "another run":
+        interrupted_at(other, 8)
+
+    def away() -> None:
+        run.rename(tmp_path / "moved")
+        if how == "deleted":
+            shutil.rmtree(tmp_path / "moved")
+        if how == "replaced":
+            run.mkdir()
+            (run / "mine.txt").write_text("somebody's own")
+        if how == "another run":
+            other.rename(run)
+
+    def gone() -> None:
+        at_step(10, away)
+        fit(run)
+
+    before = files(other) if other.exists() else {"mine.txt": b"somebody's own"} if how == "replaced" else {}
+    child = forked(tmp_path / "out", gone)
+    status, said = child.wait(), child.said()
+    assert status == 1 and said.count("error[") == 1, said
+    assert "error[run-gone]" in said and "Traceback" not in said, said
+    assert (files(run) if run.exists() else {}) == before
+    if how == "moved":
+        assert not run.exists()
+        to_the_end(tmp_path / "moved")
+        check_same(tmp_path / "moved", wanted)
+
+
+def test_a_clock_that_goes_backwards(tmp_path: Path, wanted: dict[str, Any]) -> None:
+    """By a year between the halves of a run, and by a day in the midst of each."""
+    run, real = tmp_path / "run", time.time
+
+    def backwards(by: float, until: int | None) -> None:
+        shift = [0.0]
+        time.time = lambda: real() - by - shift[0]  # type: ignore[assignment]
+        at_step(6, lambda: shift.__setitem__(0, 86_400.0))
+        at_step(20, lambda: shift.__setitem__(0, 2 * 86_400.0))
+        if until is not None:
+            at_step(until, lambda: os.kill(os.getpid(), signal.SIGKILL))
+        fit(run)
+
+    child = forked(tmp_path / "out", lambda: backwards(0, 14))
+    assert child.wait_for_kill(), child.said()
+    child = forked(tmp_path / "out", lambda: backwards(365 * 86_400, None))
+    assert child.wait() == 0, child.said()
+    check_same(run, wanted)
+    written = [r.wall_time for path in eventfiles.written_in(run) for r in eventfiles.records(path)]
+    assert written == sorted(written) and len(eventfiles.written_in(run)) == 2
+    assert all(float(v) >= 0 for row in (run / "metrics.jsonl").read_text().splitlines()
+               for k, v in __import__("json").loads(row).items() if k.startswith("time/"))  # fmt: skip
+
+
+# -- two processes ----------------------------------------------------------------------------------------------
+
+
+def test_the_second_process_is_refused(
+    tmp_path: Path, wanted: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "runs" / "run"
+    stopped = tmp_path / "stopped"
+
+    def halted() -> None:
+        at_step(10, lambda: (stopped.touch(), os.kill(os.getpid(), signal.SIGSTOP)))
+        fit(run)
+
+    child = forked(tmp_path / "out", halted)
+    eventually(stopped.exists)
+    time.sleep(0.5)  # what is being written in the background stops, too
+    before = files(run)
+    for words in (
+        ("run", CONFIG, "--runs", run.parent, "--resume"), ("resume", run), ("run", CONFIG, "--runs", run.parent, "--overwrite"),
+        ("run", CONFIG, "--runs", run.parent, "--name", "run"),
+    ):  # fmt: skip
+        found = command(capsys, *words)
+        assert found.status == 2 and "Traceback" not in found.err, found
+        assert ("still running" in found.err) == ("--name" not in words), found
+        assert files(run) == before
+    child.send(signal.SIGCONT)
+    assert child.wait() == 0, child.said()
+    check_same(run, wanted)
+
+
+@pytest.mark.parametrize("options", [{}, {"resume": False}], ids=["resume", "new"])
+def test_of_two_that_begin_at_once_one_is_refused(tmp_path: Path, wanted: dict[str, Any], options: dict[str, Any]) -> None:
+    """Both have seen that there is nothing, and stand before making it; and one stands in the midst of making it."""
+    run = tmp_path / "run"
+    children = [forked(tmp_path / f"{k}.out", _together(run, tmp_path, k, options)) for k in range(3)]
+    found = [child.wait() for child in children]
+    said = "\n".join(child.said() for child in children)
+    assert sorted(found) == [0, 2, 2] and "Traceback" not in said, said
+    check_same(run, wanted)
+
+
+def _together(run: Path, folder: Path, number: int, options: dict[str, Any]) -> Callable[[], object]:
+    def begin() -> None:
+        create = rundir.create
+
+        def together(*args: Any, **kwargs: Any) -> Path:
+            (folder / f"ready-{number}").touch()
+            eventually(lambda: len(list(folder.glob("ready-*"))) == 3)
+            return create(*args, **kwargs)
+
+        rundir.create = together
+        fit(run, **options)
+
+    return begin
+
+
+def test_one_that_is_being_made_is_neither_resumed_nor_cleared(tmp_path: Path) -> None:
+    run, stopped = tmp_path / "run", tmp_path / "stopped"
+
+    def halted() -> None:
+        write = rundir.write_whole
+
+        def stop(path: Path, *args: Any, **kwargs: Any) -> Path:
+            if path.name == rundir.ENVIRONMENT:
+                stopped.touch()
+                os.kill(os.getpid(), signal.SIGSTOP)
+            return write(path, *args, **kwargs)
+
+        rundir.write_whole = stop
+        fit(run)
+
+    child = forked(tmp_path / "out", halted)
+    eventually(stopped.exists)
+    for options in ({}, {"resume": False, "overwrite": True}, {"resume": False}):
+        second = forked(tmp_path / "second.out", lambda options=options: fit(run, **options))
+        assert second.wait() == 2, second.said()
+    assert "Traceback" not in second.said()
+    child.send(signal.SIGCONT)
+    assert child.wait() == 0, child.said()
+
+
+# -- killed while it was made -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("written", [[], ["plan.txt"], ["plan.txt", "step.py"], ["plan.txt", "step.py", "config.gin"],
+                                     ["plan.txt", ".step.py.writing-1"]])  # fmt: skip
+def test_a_run_that_was_killed_while_it_was_made_is_begun_anew(
+    tmp_path: Path, wanted: dict[str, Any], written: list[str]
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in written:
+        (run / name).write_text("half of it")
+    (run / rundir.ENVIRONMENT).write_bytes(b"")
+    to_the_end(run)
+    check_same(run, wanted)
+
+
+def test_a_folder_of_somebody_elses_is_not_taken_for_one(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / rundir.ENVIRONMENT).write_bytes(b"")
+    (run / "thesis.txt").write_text("years of work")
+    for options in ({}, {"resume": False}, {"resume": False, "overwrite": True}):
+        child = forked(tmp_path / "out", lambda options=options: fit(run, **options))
+        assert child.wait() == 2 and "Traceback" not in child.said(), child.said()
+        assert files(run) == {"environment.json": b"", "thesis.txt": b"years of work"}
