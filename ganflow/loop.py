@@ -189,6 +189,7 @@ class Loop:
             if report:
                 self.report({k: float(v) for k, v in logs.items() if not isinstance(v, Tensor)} | seen)
             elif seen:
+                self.place.check()
                 self.logs.scalars(due, seen)
         if due < self.total:
             if self.due(self.settings.sample_every, due):
@@ -256,6 +257,7 @@ class Loop:
             if not columns:
                 return
             picture = images.grid(columns)
+            self.place.check()
             path = self.run_dir / SAMPLES / f"{self.step.counters.step:06}.png"
             self.picture = images.save(picture, path, status=1)
             self.logs.images(self.step.counters.step, f"images/{self.validation.split}", np.asarray(picture))

@@ -34,15 +34,17 @@ class Saving:
 
     Args:
         made_by: versions and machine, as ``rundir.environment`` gives them.
+        check: raises ``run-gone`` where the directory is no longer this run's; called before each write.
         say: is told of a checkpoint that could not be written, while the run goes on.
     """
 
     def __init__(
         self, run_dir: Path, settings: Settings, closure: Closure, batches: Batches, *,
         made_by: Mapping[str, Any], say: Callable[[str], None] = lambda line: None,
+        check: Callable[[], object] = lambda: None,
     ) -> None:  # fmt: skip
         self.run_dir, self.settings, self.closure, self.batches, self.say = run_dir, settings, closure, batches, say
-        self.store = Store(run_dir / CHECKPOINTS)
+        self.store = Store(run_dir / CHECKPOINTS, check=check)
         self.writer = Writer(self.store)
         self.made_by = dict(made_by)
 
@@ -65,7 +67,7 @@ class Saving:
         step, weights = held["step"], held.pop("weights")
         self.writer.put(
             step, held, metrics=metrics, before=[self.logs_to_disk],
-            then=[partial(save_weights, self.run_dir / WEIGHTS, weights, step), self.prune],
+            then=[partial(self.save_weights, weights, step), self.prune],
         )  # fmt: skip
 
     def finish(self, loop: Mapping[str, Any], *, metrics: Mapping[str, float] | None = None) -> None:
@@ -81,11 +83,24 @@ class Saving:
     def weights(self) -> None:
         """The weights alone, as they are: a run may have been killed between its last checkpoint and these."""
         step = self.closure.step
-        save_weights(self.run_dir / WEIGHTS, {n: m.state_dict() for n, m in step.networks.items()}, step.counters.step)
+        self.save_weights({n: m.state_dict() for n, m in step.networks.items()}, step.counters.step)
+
+    def save_weights(self, networks: Mapping[str, Mapping[str, Any]], step: int) -> None:
+        """``torch.load(path)["networks"]["G"]`` is a state dict."""
+        held = io.BytesIO()
+        torch.save({"networks": networks, "step": step}, held)
+        self.store.check()
+        write_whole(self.run_dir / WEIGHTS, held.getbuffer(), status=1)
 
     def check(self) -> None:
-        """Say what went wrong in the background; the run goes on, and the next checkpoint is another attempt."""
+        """Say what went wrong in the background; the run goes on, and the next checkpoint is another attempt.
+
+        Raises:
+            GanflowError: ``run-gone``: there will be no other.
+        """
         error = self.writer.check()
+        if error is not None and error.code == "run-gone":
+            raise error
         if error is not None:
             there = self.store.steps()
             last = f"the last checkpoint is that of step {there[-1]}" if there else "there is no checkpoint yet"
@@ -98,7 +113,8 @@ class Saving:
             try:
                 self.writer.close()
             except GanflowError as error:
-                self.say(f"warning: {error.message}")
+                if error.code != "run-gone":
+                    self.say(f"warning: {error.message}")
 
     def prune(self) -> None:
         """Keep the last ones, and the best."""
@@ -119,10 +135,3 @@ class Saving:
                     os.fsync(descriptor)
                 finally:
                     os.close(descriptor)
-
-
-def save_weights(path: Path, networks: Mapping[str, Mapping[str, Any]], step: int) -> None:
-    """``torch.load(path)["networks"]["G"]`` is a state dict."""
-    held = io.BytesIO()
-    torch.save({"networks": networks, "step": step}, held)
-    write_whole(path, held.getbuffer(), status=1)

@@ -115,7 +115,8 @@ class Trainer:
             with logs, bar as shown, presented(logs, self.run_dir, self.experiment, inspection, found, origin=origin):
                 shown.say(self.beginning(origin, total, device, batches))
                 place = Place(self.run_dir, is_there, f"{self.command} resume {self.run_dir}")
-                saving = Saving(self.run_dir, settings, closure, batches.batches, made_by=made_by, say=shown.say)
+                told = {"made_by": made_by, "say": shown.say, "check": place.check}
+                saving = Saving(self.run_dir, settings, closure, batches.batches, **told)
                 loop = Loop(place, settings, step, batches, validation, logs, shown, total, saving, found)
                 if origin is not None and origin.payload is not None:
                     closure.restore(origin.payload["state"])

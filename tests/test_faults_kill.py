@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from fault_tools import CONFIG, experiment, first_difference, fit, forked, left, to_the_end
+from fault_tools import experiment, first_difference, fit, forked, left, to_the_end
 from ganflow.saving import Saving
 from ganflow.settings import settings_of
 from ganflow.store import Store
