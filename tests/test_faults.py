@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import hashlib
 import json
 import os
 import resource
@@ -16,13 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from commands import ganflow as command
 from fault_tools import CONFIG, eventually, first_difference, fit, forked, left, to_the_end
+from ganflow import board as board_module
 from ganflow import eventfiles, loop, rundir
 from ganflow.data import sink
 from ganflow.store import Store
 
+ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of children that use no other thread
 
 
@@ -30,9 +34,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # o
 def wanted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What an uninterrupted run leaves."""
     folder = tmp_path_factory.mktemp("straight")
-    fit(
-        folder / "warm", "Trainer.steps = 4", progress=False
-    )  # so that what is forked from here has imported everything
+    fit(folder / "warm", "Trainer.steps = 4", progress=False)  # what is forked from here has imported everything
     to_the_end(folder / "run")
     return left(folder / "run")
 
@@ -456,3 +458,76 @@ def test_a_folder_of_somebody_elses_is_not_taken_for_one(tmp_path: Path) -> None
         child = forked(tmp_path / "out", lambda options=options: fit(run, **options))
         assert child.wait() == 2 and "Traceback" not in child.said(), child.said()
         assert files(run) == {"environment.json": b"", "thesis.txt": b"years of work"}
+
+
+# -- what stays in its place ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "../out", "a/b", "/out", "a/../../out"])
+def test_the_name_of_a_run_stays_in_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    interrupted_at(tmp_path / "here" / "old", 4)
+    before = files(tmp_path)
+    for words in (("run", CONFIG, "--name", name), ("run", CONFIG, "--name", name, "--resume"),
+                  ("run", CONFIG, "--name", name, "--overwrite"), ("resume", "old", "--fork", name)):  # fmt: skip
+        found = command(capsys, *words)
+        assert found.status == 2 and "error[name]" in found.err, (words, found)
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("option", [[], ["--resume"], ["--overwrite"]])
+def test_a_gin_file_called_dot_dot_runs_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: list[str]
+) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "...gin").write_text(f"include '{CONFIG}'\n")
+    monkeypatch.chdir(tmp_path)
+    found = command(capsys, "run", "...gin", *option)
+    assert found.status == 2 and "error[name]" in found.err, found
+    assert list(files(tmp_path)) == ["...gin"]
+
+
+def test_a_fork_of_the_run_that_one_stands_in_lies_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    interrupted_at(tmp_path / "old", 35)
+    monkeypatch.chdir(tmp_path / "old")
+    found = command(capsys, "resume", ".", "--fork", "new")
+    assert found.status == 0 and (tmp_path / "new" / "weights.pt").exists(), found
+    assert not (tmp_path / "old" / "new").exists()
+
+
+def test_a_checkpoint_that_carries_code_is_refused_and_runs_none(tmp_path: Path) -> None:
+    """With a digest that is right: somebody made it so."""
+    run, ran = tmp_path / "run", tmp_path / "ran"
+    store = interrupted_at(run, 16)
+
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.mkdir, (str(ran),)
+
+    for step in store.steps():
+        torch.save({**torch.load(store.file(step), weights_only=True), "loop": Evil()}, store.file(step))
+        content = store.file(step).read_bytes()
+        summary = json.loads(store.file(step).with_suffix(".json").read_text())
+        summary |= {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+        store.file(step).with_suffix(".json").write_text(json.dumps(summary))
+    child = forked(tmp_path / "out", lambda: fit(run))
+    assert child.wait() == 2 and "error[bad-checkpoint]" in child.said(), child.said()
+    assert not ran.exists()
+
+
+def test_tensorboard_is_on_loopback_wherever_it_is_written() -> None:
+    texts = [p for f in ("README.md", "docs", "ganflow", "tools", "experiments") for p in _texts(ROOT / f)]
+    starts = [line for path in texts for line in path.read_text().splitlines() if "--logdir" in line]
+    assert len(starts) >= 2 and all("--host" in line for line in starts), starts
+    assert board_module.HOST == "127.0.0.1"
+    assert not [path for path in texts if "--bind_all" in path.read_text() or "0.0.0.0" in path.read_text()]
+
+
+def _texts(place: Path) -> list[Path]:
+    found = place.rglob("*") if place.is_dir() else [place]
+    return [path for path in found if path.suffix in (".py", ".md", ".gin", ".toml")]

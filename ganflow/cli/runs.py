@@ -55,7 +55,7 @@ def run(
             "--resume goes on with a run, and --overwrite deletes it", code="options", hint="one of them"
         )
     experiment = load(config, [*set_, *_device(device)])
-    given = runs / (_plain("--name", name) if name is not None else experiment.name)
+    given = runs / (_plain("--name", name) if name is not None else _plain("the gin file's name", experiment.name))
     place = given if name or overwrite or resume or fork else unique_name(runs, experiment.name)
     _train(experiment, place, resume=resume, overwrite=overwrite, allow=allow, fork=fork, checkpoint=checkpoint,
            strict=strict, tensorboard=tensorboard, port=port)  # fmt: skip
@@ -80,6 +80,7 @@ def resume(
     from ganflow.config import load
     from ganflow.resume import named_as
 
+    run = run if run.name not in ("", "..") else run.resolve()  # `.` has no name to fork from
     files = rundir.load(run)
     experiment = replace(load(run / rundir.CONFIG, [*set_, *_device(device)]), name=named_as(files))
     _train(experiment, run, resume=True, allow=allow, fork=fork, checkpoint=checkpoint, strict=strict,
