@@ -22,7 +22,7 @@ import torch
 from commands import ganflow as command
 from fault_tools import CONFIG, eventually, first_difference, fit, forked, left, to_the_end
 from ganflow import board as board_module
-from ganflow import eventfiles, loop, rundir
+from ganflow import eventfiles, loop, rundir, saving
 from ganflow.data import sink
 from ganflow.store import Store
 
@@ -430,6 +430,32 @@ def test_one_that_is_being_made_is_neither_resumed_nor_cleared(tmp_path: Path) -
     assert "Traceback" not in second.said()
     child.send(signal.SIGCONT)
     assert child.wait() == 0, child.said()
+
+
+# -- killed at certain moments ---------------------------------------------------------------------------------
+
+
+def test_killed_after_the_last_checkpoint_and_before_its_weights(tmp_path: Path, wanted: dict[str, Any]) -> None:
+    run = tmp_path / "run"
+
+    def killed() -> None:
+        save = saving.Saving.save_weights
+
+        def save_weights(self: saving.Saving, networks: Any, step: int) -> None:
+            if step == 36:
+                os.kill(os.getpid(), signal.SIGKILL)
+            save(self, networks, step)
+
+        saving.Saving.save_weights = save_weights  # type: ignore[method-assign]
+        fit(run)
+
+    child = forked(tmp_path / "out", killed)
+    assert child.wait_for_kill(), child.said()
+    assert torch.load(run / "weights.pt", weights_only=True)["step"] < 36
+    for name in ("weights.pt", "probe.txt", "config.gin", "plan-until-000003.txt"):
+        (run / f".{name}.writing-1").write_text("half of it")
+    assert "is done" in to_the_end(run)
+    check_same(run, wanted)
 
 
 # -- killed while it was made -----------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from fault_tools import experiment, first_difference, fit, forked, left, to_the_end
+from fault_tools import eventually, experiment, first_difference, fit, forked, left, to_the_end
 from ganflow.saving import Saving
 from ganflow.settings import settings_of
 from ganflow.store import Store
@@ -148,3 +149,26 @@ def test_a_run_that_is_killed_goes_on_bit_for_bit(tmp_path: Path, straight: Any,
 @pytest.mark.parametrize("by", ["time", "change"])
 def test_a_run_that_is_killed_200_times_goes_on_bit_for_bit(tmp_path: Path, straight: Any, by: str, part: int) -> None:
     killed_again_and_again(tmp_path, 25, random.Random(f"{by} {part}"), straight, by=by)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_at_any_moment_ends_it_in_order(tmp_path: Path, straight: Any, number: int, status: int) -> None:
+    """During start-up, a checkpoint, an evaluation, a resume: the status says so, and nothing saved is lost."""
+    wanted, seconds, _ = straight
+    chance, sent, runs = random.Random(number), 0, 0
+    while sent < 15:
+        run, runs = tmp_path / f"run-{runs}", runs + 1
+        trace, found = tmp_path / f"{run.name}.trace", status
+        while found and sent < 15:
+            trace.unlink(missing_ok=True)
+            child = forked(tmp_path / f"{run.name}.out", _attempt(run, trace, 0))
+            eventually(trace.exists)
+            time.sleep(chance.uniform(0, seconds))
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, number)
+                sent += 1
+            found = child.wait()
+            assert found in (0, status) and "Traceback" not in child.said(), (found, child.said())
+        to_the_end(run)
+        assert first_difference(wanted, left(run)) == "", f"{run}"
