@@ -12,7 +12,7 @@ import resource
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,15 @@ from ganflow.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of children that use no other thread
+
+
+def mostly_slow(cases: Iterable[Any], *, fast: Collection[Any]) -> list[Any]:
+    """Parameters of a test, of which the fast suite tries a few."""
+    return [case if case in fast else pytest.param(*_tuple(case), marks=pytest.mark.slow) for case in cases]
+
+
+def _tuple(case: Any) -> tuple[Any, ...]:
+    return case if isinstance(case, tuple) else (case,)
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +146,7 @@ def fill(place: Path, room: int) -> None:
 FULL = [(-1, 0), (-1, 8_000), (-1, 40_000), *((at, room) for at in (4, 7, 35) for room in (0, 4_096, 20_000, 120_000))]
 
 
-@pytest.mark.parametrize(("step", "room"), FULL)
+@pytest.mark.parametrize(("step", "room"), mostly_slow(FULL, fast=[(-1, 8_000), (7, 0), (35, 20_000)]))
 def test_a_full_disk_is_one_message_and_harms_nothing(
     tmp_path: Path, wanted: dict[str, Any], step: int, room: int
 ) -> None:
@@ -163,11 +172,27 @@ def test_a_full_disk_is_one_message_and_harms_nothing(
         check_same(run, wanted)
 
 
+@pytest.mark.parametrize("room", mostly_slow([0, 4_096, 20_000], fast=[0]))
+def test_a_disk_that_is_full_when_a_run_is_resumed(tmp_path: Path, wanted: dict[str, Any], room: int) -> None:
+    disk = tmp_path / "disk"
+    with small_disk(disk, 4_000_000):
+        run = disk / "run"
+        store = interrupted_at(run, 16)
+        (run / "weights.pt").unlink()  # room may be needed for it, too
+        fill(disk, room)
+        child = forked(tmp_path / "out", lambda: fit(run))
+        assert child.wait() == 1 and child.said().count("error[disk-full]: no space left") == 1, child.said()
+        assert "Traceback" not in child.said() and store.is_whole(16)
+        (disk / "ballast").unlink()
+        to_the_end(run)
+        check_same(run, wanted)
+
+
 KINDS = ["config.gin", "environment.json", "probe.txt", "000000.png", "000009.png", "000003.pt", "000003.json",
          "weights.pt", "000036.png", "000036.pt"]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", mostly_slow(KINDS, fast=["environment.json", "000003.pt", "000036.pt"]))
 def test_no_space_for_one_file(tmp_path: Path, wanted: dict[str, Any], name: str) -> None:
     """Without a small disk: from the first write of that file on there is none for it. Checkpoints are tried again."""
     run = tmp_path / "run"
@@ -194,7 +219,7 @@ def test_no_space_for_one_file(tmp_path: Path, wanted: dict[str, Any], name: str
     check_same(run, wanted)
 
 
-@pytest.mark.parametrize("size", [1_000, 5_000, 12_000, 30_000, 60_000])
+@pytest.mark.parametrize("size", mostly_slow([1_000, 5_000, 12_000, 30_000, 60_000], fast=[30_000]))
 def test_files_that_may_not_grow(tmp_path: Path, wanted: dict[str, Any], size: int) -> None:
     """A quota in place of a disk: each file may have so many bytes."""
     run = tmp_path / "run"
@@ -246,7 +271,7 @@ def without_summary(path: Path) -> None:
     path.with_suffix(".json").write_text("{}")
 
 
-@pytest.mark.parametrize("damage", [truncate, flip, empty, without_summary])
+@pytest.mark.parametrize("damage", mostly_slow([truncate, flip, empty, without_summary], fast=[flip]))
 def test_the_checkpoint_before_a_damaged_one_is_used(
     tmp_path: Path, wanted: dict[str, Any], damage: Callable[[Path], None]
 ) -> None:
@@ -489,18 +514,18 @@ def test_a_folder_of_somebody_elses_is_not_taken_for_one(tmp_path: Path) -> None
 # -- what stays in its place ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["..", ".", "", "../out", "a/b", "/out", "a/../../out"])
 def test_the_name_of_a_run_stays_in_its_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     interrupted_at(tmp_path / "here" / "old", 4)
     before = files(tmp_path)
-    for words in (("run", CONFIG, "--name", name), ("run", CONFIG, "--name", name, "--resume"),
-                  ("run", CONFIG, "--name", name, "--overwrite"), ("resume", "old", "--fork", name)):  # fmt: skip
-        found = command(capsys, *words)
-        assert found.status == 2 and "error[name]" in found.err, (words, found)
+    for name in ("..", ".", "", "../out", "a/b", "/out", "a/../../out"):
+        for words in (("run", CONFIG, "--name", name), ("run", CONFIG, "--name", name, "--resume"),
+                      ("run", CONFIG, "--name", name, "--overwrite"), ("resume", "old", "--fork", name)):  # fmt: skip
+            found = command(capsys, *words)
+            assert found.status == 2 and "error[name]" in found.err, (words, found)
     assert files(tmp_path) == before
 
 
