@@ -68,6 +68,7 @@ class Saving:
         self.writer.put(
             step, held, metrics=metrics, before=[self.logs_to_disk],
             then=[partial(self.save_weights, weights, step), self.prune],
+            keep=metrics is not None and self.settings.keep_best is not None,
         )  # fmt: skip
 
     def finish(self, loop: Mapping[str, Any], *, metrics: Mapping[str, float] | None = None) -> None:

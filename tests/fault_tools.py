@@ -154,6 +154,7 @@ def left(run: Path) -> dict[str, Any]:
     return {
         "checkpoint": bits(store.read(last)),
         "metrics of the checkpoint": store.metrics(last),
+        "best": store.best("l1", larger=False),
         "weights": bits(torch.load(run / "weights.pt", weights_only=True)),
         "jsonl": [without_times(json.loads(line)) for line in (run / "metrics.jsonl").read_text().splitlines()],
         "csv": table(run / "metrics.csv"),
