@@ -33,6 +33,7 @@ class _Job:
     metrics: Mapping[str, float]
     before: Sequence[Callable[[], object]]
     then: Sequence[Callable[[], object]]
+    keep: bool
 
 
 class _Lent(dict[str, Any]):
@@ -54,7 +55,7 @@ class Writer:
     def __init__(self, store: Store, *, share: float = SHARE) -> None:
         self.store, self.share = store, share
         self._lock, self._hurry = threading.Lock(), threading.Event()
-        self._pending: _Job | None = None
+        self._pending: list[_Job] = []
         self._thread: threading.Thread | None = None
         self._errors: list[GanflowError] = []
         self._spare = Spare()
@@ -71,7 +72,7 @@ class Writer:
 
     def put(
         self, step: int, payload: Mapping[str, Any], *, metrics: Mapping[str, float] | None = None,
-        before: Sequence[Callable[[], object]] = (), then: Sequence[Callable[[], object]] = (),
+        before: Sequence[Callable[[], object]] = (), then: Sequence[Callable[[], object]] = (), keep: bool = False,
     ) -> None:  # fmt: skip
         """Write this when what is being written is done; returns at once.
 
@@ -82,10 +83,11 @@ class Writer:
             payload: a snapshot: nobody may change it any more, nor read what :meth:`snapshot` made but ``then``.
             before: called in the thread first; where one fails, nothing is written.
             then: called in the thread, all of them, once the checkpoint is on the disk.
+            keep: a newer one waits for this one, in memory, and does not take its place: it may be the best.
         """
-        job = _Job(step, payload, on_cpu_later(payload), dict(metrics or {}), tuple(before), tuple(then))
+        job = _Job(step, payload, on_cpu_later(payload), dict(metrics or {}), tuple(before), tuple(then), keep)
         with self._lock:
-            self._pending = job
+            self._pending = [*(j for j in self._pending if j.keep), job]
             if self._thread is not None:
                 return
             self._thread = threading.Thread(target=self._work, name="checkpoints")
@@ -135,7 +137,7 @@ class Writer:
 
     def _next(self) -> _Job | None:
         with self._lock:
-            job, self._pending = self._pending, None
+            job = self._pending.pop(0) if self._pending else None
             if job is None:
                 self._thread = None
         return job

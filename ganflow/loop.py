@@ -140,6 +140,7 @@ class Loop:
         self.reported = self.saved = self.step.counters.step
         pictures = sorted((self.run_dir / SAMPLES).glob("*.png"))
         self.picture = pictures[-1] if pictures else None
+        self.saving.weights()
 
     def run(self) -> Result:
         """Iterate to the end, or until somebody wants it to end."""
@@ -235,13 +236,13 @@ class Loop:
             if report:
                 self.report({k: float(v) for k, v in logs.items() if not isinstance(v, Tensor)} | seen)
             elif seen:
+                self.place.check()
                 self.logs.scalars(due, seen)
         if due < self.total:
             if self.due(self.settings.sample_every, due):
                 self.sample()
-            best = measured and self.is_best()
-            if good and (saves or best):  # what was gone back to is saved already
-                self.save(self.metrics if measured else None, best=best)
+            if good and (saves or (measured and self.is_best())):  # what was gone back to is saved already
+                self.save(self.metrics if measured else None)
 
     def watched(self, report: bool) -> tuple[dict[str, Any], dict[str, float]]:
         """An iteration that is looked at closely; its time is not that of a step."""
@@ -306,6 +307,7 @@ class Loop:
             if not columns:
                 return
             picture = images.grid(columns)
+            self.place.check()
             path = self.run_dir / SAMPLES / f"{self.step.counters.step:06}.png"
             self.picture = images.save(picture, path, status=1)
             self.logs.images(self.step.counters.step, f"images/{self.validation.split}", np.asarray(picture))
@@ -327,11 +329,11 @@ class Loop:
         return not (value <= before if wanted.larger else value >= before)
 
     @untouched()
-    def save(self, metrics: Mapping[str, float] | None, *, best: bool = False) -> None:
+    def save(self, metrics: Mapping[str, float] | None) -> None:
         """A checkpoint; it is written while the run goes on."""
         self.place.check()
         with self.uncounted():
-            self.saving.save(self.state(), metrics=metrics, best=best)
+            self.saving.save(self.state(), metrics=metrics)
         self.saved = self.step.counters.step
 
     @untouched()

@@ -178,6 +178,24 @@ def _elsewhere(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 # -- the files of a run that goes on ---------------------------------------------------------------------------
 
 
+def go_back(run_dir: Path, step: int) -> None:
+    """Drop what the run logged and saved after ``step``, of which there is a checkpoint; -1: everything.
+
+    Later checkpoints, damaged or left aside by ``--checkpoint``, go first: a run that is killed after this goes on
+    from ``step`` again, and not from one whose logs are gone.
+
+    Raises:
+        GanflowError: ``cannot-write``, ``disk-full``, status 1.
+    """
+    store = Store(run_dir / CHECKPOINTS)
+    for later in (s for s in store.latest() if s > step):
+        try:
+            store.remove(later)
+        except OSError as error:
+            raise cannot_write(store.file(later), error, status=1) from error
+    rewind(run_dir, step)
+
+
 def fork(old: Path, new: Path, *, step: int | None, say: Callable[[str], None]) -> int:
     """A run of its own with the checkpoint, the logs and samples of another up to there; that one stays as it is.
 
@@ -200,20 +218,12 @@ def fork(old: Path, new: Path, *, step: int | None, say: Callable[[str], None]) 
         Store(new / CHECKPOINTS).write(found, payload, metrics=store.metrics(found))
     except OSError as error:
         raise cannot_write(new, error, status=1) from error
-    back_to(new, found)
+    go_back(new, found)
     return found
 
 
 def _is_log(path: Path) -> bool:
     return path.name in ("metrics.csv", "metrics.jsonl") or path.name.startswith("events.out.tfevents.")
-
-
-def back_to(run_dir: Path, step: int) -> None:
-    """The run as it was after this iteration: without later logs, samples, and checkpoints, which are damaged ones."""
-    store = Store(run_dir / CHECKPOINTS)
-    for later in (s for s in store.steps() if s > step):
-        store.remove(later)
-    rewind(run_dir, step)
 
 
 def renew(run_dir: Path, step: int, *, config: str, plan: str, source: str) -> None:

@@ -23,7 +23,8 @@ from ganflow.files import cannot_write
 from ganflow.logs import table_bytes
 
 SESSION_END = "_hparams_/session_end_info"
-LEFTOVER = re.compile(r"\.(metrics\.(csv|jsonl)|events\.out\.tfevents\..*|\d{6,}\.png)\.writing-\d+")
+OWN = r"metrics\.(csv|jsonl)|events\.out\.tfevents\..*|\d{6,}\.png|weights\.pt|probe\.txt|(config|plan|step)[-.].*"
+LEFTOVER = re.compile(rf"\.({OWN})\.writing-\d+")
 
 
 def rewind(run_dir: str | os.PathLike[str], step: int) -> None:

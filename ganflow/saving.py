@@ -7,6 +7,7 @@ saving.finish({"averages": ...})            # this one is on the disk when it re
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 from collections.abc import Callable, Mapping
@@ -33,15 +34,17 @@ class Saving:
 
     Args:
         made_by: versions and machine, as ``rundir.environment`` gives them.
+        check: raises ``run-gone`` where the directory is no longer this run's; called before each write.
         say: is told of a checkpoint that could not be written, while the run goes on.
     """
 
     def __init__(
         self, run_dir: Path, settings: Settings, closure: Closure, batches: Batches, *,
         made_by: Mapping[str, Any], say: Callable[[str], None] = lambda line: None,
+        check: Callable[[], object] = lambda: None,
     ) -> None:  # fmt: skip
         self.run_dir, self.settings, self.closure, self.batches, self.say = run_dir, settings, closure, batches, say
-        self.store = Store(run_dir / CHECKPOINTS)
+        self.store = Store(run_dir / CHECKPOINTS, check=check)
         self.writer = Writer(self.store)
         self.made_by = dict(made_by)
 
@@ -54,24 +57,20 @@ class Saving:
         return {"format": FORMAT, "step": self.closure.step.counters.step, "state": self.closure.state(), "data": data,
                 "loop": dict(loop), "made_by": self.made_by}  # fmt: skip
 
-    def save(
-        self, loop: Mapping[str, Any], *, metrics: Mapping[str, float] | None = None, best: bool = False
-    ) -> None:  # fmt: skip
+    def save(self, loop: Mapping[str, Any], *, metrics: Mapping[str, float] | None = None) -> None:
         """A checkpoint of the step as it is now; it is written while the run goes on.
 
         Args:
             loop: the loop's own state.
             metrics: measured in this very iteration.
-            best: it is the best so far, and must not take the place of another one that waits to be written.
         """
-        if best:
-            self.wait()
         networks = self.closure.step.networks
         held = self.writer.snapshot({**self.payload(loop), "weights": {n: m.state_dict() for n, m in networks.items()}})
         step, weights = held["step"], held.pop("weights")
         self.writer.put(
             step, held, metrics=metrics, before=[self.logs_to_disk],
-            then=[partial(save_weights, self.run_dir / WEIGHTS, weights, step), self.prune],
+            then=[partial(self.save_weights, weights, step), self.prune],
+            keep=metrics is not None and self.settings.keep_best is not None,
         )  # fmt: skip
 
     def finish(self, loop: Mapping[str, Any], *, metrics: Mapping[str, float] | None = None) -> None:
@@ -84,9 +83,27 @@ class Saving:
         self.save(loop, metrics=metrics)
         self.writer.wait()
 
+    def weights(self) -> None:
+        """The weights alone, as they are: a run may have been killed between its last checkpoint and these."""
+        step = self.closure.step
+        self.save_weights({n: m.state_dict() for n, m in step.networks.items()}, step.counters.step)
+
+    def save_weights(self, networks: Mapping[str, Mapping[str, Any]], step: int) -> None:
+        """``torch.load(path)["networks"]["G"]`` is a state dict."""
+        held = io.BytesIO()
+        torch.save({"networks": networks, "step": step}, held)
+        self.store.check()
+        write_whole(self.run_dir / WEIGHTS, held.getbuffer(), status=1)
+
     def check(self) -> None:
-        """Say what went wrong in the background; the run goes on, and the next checkpoint is another attempt."""
+        """Say what went wrong in the background; the run goes on, and the next checkpoint is another attempt.
+
+        Raises:
+            GanflowError: ``run-gone``: there will be no other.
+        """
         error = self.writer.check()
+        if error is not None and error.code == "run-gone":
+            raise error
         if error is not None:
             there = self.store.steps()
             last = f"the last checkpoint is that of step {there[-1]}" if there else "there is no checkpoint yet"
@@ -94,11 +111,13 @@ class Saving:
 
     def wait(self) -> None:
         """Until what was saved is written; an error is said, never raised: another one may be on its way."""
-        self.check()
+        with contextlib.suppress(GanflowError):
+            self.check()
         try:
             self.writer.wait()
         except GanflowError as error:
-            self.say(f"warning: {error.message}")
+            if error.code != "run-gone":
+                self.say(f"warning: {error.message}")
 
     def prune(self) -> None:
         """Keep the last ones, and the best."""
@@ -119,10 +138,3 @@ class Saving:
                     os.fsync(descriptor)
                 finally:
                     os.close(descriptor)
-
-
-def save_weights(path: Path, networks: Mapping[str, Mapping[str, Any]], step: int) -> None:
-    """``torch.load(path)["networks"]["G"]`` is a state dict."""
-    held = io.BytesIO()
-    torch.save({"networks": networks, "step": step}, held)
-    write_whole(path, held.getbuffer(), status=1)

@@ -55,11 +55,12 @@ class Store:
     One process writes to it at a time; any number may read.
 
     Args:
-        folder: where they lie.
+        folder: where they lie; the one above it is there.
+        check: called before anything in it is made or deleted; raises where the folder is no longer this run's.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str | os.PathLike[str], *, check: Callable[[], object] = lambda: None) -> None:
+        self.folder, self.check = Path(folder), check
         self._writing: set[int] = set()
 
     def __repr__(self) -> str:
@@ -89,15 +90,17 @@ class Store:
             GanflowError: ``disk-full`` or ``cannot-write``, status 1; ``cannot-save`` for what cannot be loaded again.
         """
         path, payload = self.file(step), copied(payload, torch.Tensor.cpu)
+        self.check()
         self._writing.add(step)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(exist_ok=True)
             with whole_or_nothing(path) as sink:
                 out = _Hashing(sink, rest)
                 with _no_checksums(), io.BufferedWriter(out, PIECE) as pieces:  # or a call for every few bytes
                     torch.save(payload, pieces)
                 sink.check()
                 os.fsync(sink.fileno())
+                self.check()
                 self.remove(step)  # a new JSON beside the old file would look like damage
                 self._summarize(Summary(out.digest.hexdigest(), out.bytes, step, dict(metrics or {})))
         except OSError as error:
@@ -133,6 +136,7 @@ class Store:
             GanflowError: ``cannot-write``, status 1.
         """
         assert keep_last > 0
+        self.check()
         sized = [step for step in self.steps() if not self._wrong_size(step)]
         kept = {*sized[-keep_last:], *keep}
         try:

@@ -33,7 +33,7 @@ from ganflow.loop import PROBE_AGAIN, Loop, Place, Result, Timed
 from ganflow.memory import explained
 from ganflow.presenting import layout_of, presented
 from ganflow.probe import Probe, probe, probe_if_it_fits, refuse_gradients
-from ganflow.resume import Origin, back_to, fork, opened, renew
+from ganflow.resume import Origin, fork, go_back, opened, renew
 from ganflow.saving import WEIGHTS, Saving
 from ganflow.settings import Settings, check_length, settings_of
 from ganflow.step import TrainStep
@@ -127,7 +127,8 @@ class Trainer:
                 place = Place(
                     self.run_dir, is_there, *(f"{self.command} {c} {self.run_dir}" for c in ("resume", "replay"))
                 )
-                saving = Saving(self.run_dir, settings, closure, batches.batches, made_by=made_by, say=shown.say)
+                told = {"made_by": made_by, "say": shown.say, "check": place.check}
+                saving = Saving(self.run_dir, settings, closure, batches.batches, **told)
                 loop = Loop(place, settings, step, batches, validation, logs, shown, total, saving, found)
                 as_seeded()
                 if origin is not None and origin.payload is not None:
@@ -169,7 +170,7 @@ class Trainer:
         if self.fork is not None:
             fork(self.fork, self.run_dir, step=origin.step, say=say)
             is_there = stack.enter_context(rundir.in_use(self.run_dir))
-        back_to(self.run_dir, origin.step if origin.payload is not None else -1)
+        go_back(self.run_dir, origin.step if origin.payload is not None else -1)
         if origin.changed:
             renew(self.run_dir, origin.step, **texts)
         return is_there

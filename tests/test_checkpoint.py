@@ -342,6 +342,17 @@ def test_a_newer_one_takes_the_place_of_one_that_was_not_begun(tmp_path: Path) -
     assert store.steps() == (1, 3) and called == [1, 3] and same(store.read(3), payload(3))
 
 
+def test_one_that_is_to_be_kept_is_written_though_a_newer_one_comes(tmp_path: Path) -> None:
+    store = Slow(tmp_path)
+    writer = Writer(store)
+    for step in (1, 2, 3, 4, 5):
+        writer.put(step, snapshot(payload(step)), keep=step == 3)
+        assert store.begun.wait(30)
+    store.go.set()
+    writer.close()
+    assert store.steps() == (1, 3, 5)
+
+
 def test_what_comes_before_and_after(store: Store) -> None:
     seen: list[tuple[str, tuple[int, ...], bool]] = []
 

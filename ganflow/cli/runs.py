@@ -59,7 +59,7 @@ def run(
             "--resume goes on with a run, and --overwrite deletes it", code="options", hint="one of them"
         )
     experiment = load(config, [*set_, *_options(device, deterministic)])
-    given = runs / (plain_name(name) if name is not None else experiment.name)
+    given = runs / (plain_name(name) if name is not None else plain_name(experiment.name, option="the gin file's name"))
     place = given if name or overwrite or resume or fork else unique_name(runs, experiment.name)
     _train(experiment, place, resume=resume, overwrite=overwrite, allow=allow, fork=fork, checkpoint=checkpoint,
            strict=strict, tensorboard=tensorboard, port=port)  # fmt: skip
@@ -85,6 +85,7 @@ def resume(
     from ganflow.config import load
     from ganflow.resume import named_as
 
+    run = run if run.name not in ("", "..") else run.resolve()  # `.` has no name to fork from
     files = rundir.load(run)
     experiment = replace(load(run / rundir.CONFIG, [*set_, *_options(device, deterministic)]), name=named_as(files))
     _train(experiment, run, resume=True, allow=allow, fork=fork, checkpoint=checkpoint, strict=strict,
