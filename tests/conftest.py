@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +17,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A time limit for each example fails on a busy machine, not on a slow program.
 settings.register_profile("ganflow", deadline=None, derandomize="CI" in os.environ, print_blob=True)
 settings.load_profile("ganflow")
+
+# A shell starts what it puts in the background with SIGINT ignored; tests interrupt runs all the same.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
