@@ -14,7 +14,7 @@ from __future__ import annotations
 import random
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -42,10 +42,13 @@ class Closure:
         self.step = step
         self.built = {place: copied(value) for place, value in _attributes(step.networks)}
         self.groups = {name: _groups(o) for name, o in step.optimizers.items()}
+        self.kinds = {name: _kind(o) for name, o in step.optimizers.items()}
+        self.parameters = {n: [k for k, _ in m.named_parameters()] for n, m in step.networks.items()}
 
     def state(self) -> dict[str, Any]:
         """All of it, as nested dicts; nothing is copied."""
         step = self.step
+        attributes = dict(_attributes(step.networks))
         return {
             "counters": {**asdict(step.counters), "ended": step._ended},
             "networks": {n: dict(_tensors(m)) for n, m in step.networks.items()},
@@ -53,11 +56,13 @@ class Closure:
             "extra": {f"{n}.{p}": _held(f"network {n}, {p}", v) for n, p, v in _extra(step.networks)},
             "attributes": {
                 place: value
-                for place, value in _attributes(step.networks)
+                for place, value in attributes.items()
                 if place not in self.built or not same(value, self.built[place])
             },
+            "deleted": [place for place in self.built if place not in attributes],
             "optimizers": {n: _held(f"the optimizer of {n}", o.state_dict()) for n, o in step.optimizers.items()},
             "groups": self.groups,
+            "kinds": self.kinds,
             "states": {n: _held(f"the state {n}", v) for n, v in step.states.items()},
             "pools": {site: _held(f"the pool at {site}", v) for site, v in step.pools.items()},
             "draws": [s.state_dict() for s in _sources(step)],
@@ -69,13 +74,13 @@ class Closure:
         self.check(state)
         step = self.step
         for name, network in step.networks.items():
-            for key, tensor in _tensors(network):
-                _fill(tensor, state["networks"][name][key])
+            _fill(network, state["networks"][name])
         for name, path, module in _with_extra(step.networks):
             module.set_extra_state(decode(state["extra"][f"{name}.{path}"]))
-        _restore_attributes(step, state["attributes"])
+        self._restore_attributes(state["attributes"], state["deleted"])
         for name, optimizer in step.optimizers.items():
-            self._restore_optimizer(name, optimizer, decode(state["optimizers"][name]), state["groups"][name])
+            if name not in self.fresh(state):
+                self._restore_optimizer(name, optimizer, decode(state["optimizers"][name]), state["groups"][name])
         for held, saved in ((step.states, state["states"]), (step.pools, state["pools"])):
             held.update({name: _moved(decode(value), step.device) for name, value in saved.items()})
         for source, saved in zip(_sources(step), state["draws"], strict=True):
@@ -91,6 +96,38 @@ class Closure:
         for group, before, given in zip(saved.get("param_groups", ()), then, self.groups[name], strict=False):
             group.update({k: decode(v) for k, v in given.items() if k not in before or not same(v, before[k])})
         optimizer.load_state_dict(saved)
+        exact = [saved["state"][k] for g in saved.get("param_groups", ()) for k in g["params"] if k in saved["state"]]
+        tensors = [p for g in optimizer.param_groups for p in g["params"] if p in getattr(optimizer, "state", ())]
+        for p, values in zip(tensors, exact, strict=False):
+            for key, value in values.items():  # torch casts all of them to the type of the weight
+                there = optimizer.state[p].get(key)
+                if isinstance(there, Tensor) and isinstance(value, Tensor) and there.dtype != value.dtype:
+                    optimizer.state[p][key] = value.to(there.device)
+
+    def fresh(self, state: Mapping[str, Any]) -> list[str]:
+        """Optimizers of another kind than that of the checkpoint: what they remember is of no use to these."""
+        return [name for name, kind in self.kinds.items() if state["kinds"].get(name) != kind]
+
+    def strangers(self) -> list[str]:
+        """Parameters that came or went since the networks were built: no new step could be given them."""
+        now = {n: [k for k, _ in m.named_parameters()] for n, m in self.step.networks.items()}
+        return [f"{n}.{k}" for n in now for k in {*now[n]} ^ {*self.parameters[n]}]
+
+    def _restore_attributes(
+        self, saved: Mapping[tuple[str, str, str], Any], deleted: Sequence[tuple[str, str, str]]
+    ) -> None:  # fmt: skip
+        """What changed as it was then, all else as it was built: building it and a rehearsal may have changed it."""
+        now = dict(_attributes(self.step.networks))
+        for place, value in {**self.built, **saved}.items():
+            if place in deleted or (place in now and same(now[place], value)):
+                continue
+            name, path, key = place
+            there = vars(self.step.networks[name].get_submodule(path))
+            before = there.get(key)
+            device = before.device if isinstance(before, Tensor) else self.step.device
+            there[key] = _put(before, _moved(decode(value, before), device))
+        for name, path, key in deleted:
+            vars(self.step.networks[name].get_submodule(path)).pop(key, None)
 
     def check(self, state: Mapping[str, Any]) -> None:
         """Would it fit? Nothing is touched before all of it is known to."""
@@ -104,8 +141,9 @@ class Closure:
         _agree("networks", step.networks, state["networks"])
         for name, network in step.networks.items():
             here, saved = dict(_tensors(network)), state["networks"][name]
-            _agree(f"tensors of network {name}", here, saved)
-            for key, tensor in here.items():
+            slots = {k for k in saved if _slot(network, k) is not None}  # buffers may come and grow
+            _agree(f"tensors of network {name}", *([k for k in x if k not in slots] for x in (here, saved)))
+            for key, tensor in ((k, t) for k, t in here.items() if k not in slots):
                 if (tensor.shape, tensor.dtype) != (saved[key].shape, saved[key].dtype):
                     raise _other(
                         f"network {name}: {key} is {_described(saved[key])} there and {_described(tensor)} here"
@@ -119,6 +157,8 @@ class Closure:
         )
         _agree("optimizers", step.optimizers, state["optimizers"])
         for name, optimizer in step.optimizers.items():
+            if name in self.fresh(state):
+                continue
             counts = [len(g["params"]) for g in optimizer.param_groups]
             saved_counts = [len(g["params"]) for g in state["optimizers"][name].get("param_groups", ({"params": ()},))]
             if counts != saved_counts:
@@ -161,7 +201,7 @@ def _described(x: Tensor) -> str:
 def _held(what: str, value: Any) -> Any:
     try:
         return encode(value)
-    except Unencodable as error:
+    except (Unencodable, RecursionError) as error:
         raise GanflowError(
             f"{what} holds {error}, which a checkpoint cannot hold", code="bad-state",
             hint="keep tensors, numbers, strings, and lists, tuples, dicts and sets of these",
@@ -197,13 +237,35 @@ def _extra(networks: Mapping[str, nn.Module]) -> Iterator[tuple[str, str, Any]]:
     return ((name, path, module.get_extra_state()) for name, path, module in _with_extra(networks))
 
 
-def _fill(tensor: Tensor, saved: Tensor) -> None:
-    with torch.no_grad():
-        saved = saved.to(tensor.device)
-        if not same(
-            tensor, saved
-        ):  # a buffer that is a view of one number repeated cannot be written, nor has it changed
-            tensor.copy_(saved)
+def _fill(network: nn.Module, saved: Mapping[str, Tensor]) -> None:
+    """Every tensor in its place; a buffer that came later, or that grew, is put there."""
+    here = dict(_tensors(network))
+    for key, tensor in saved.items():
+        then = tensor.to(here[key].device if key in here else _device(network))
+        slot = _slot(network, key)
+        if slot is not None and (key not in here or _kind_of(then) != _kind_of(here[key])):
+            slot[0][slot[1]] = then.clone()
+        elif not same(here[key], then):  # a buffer that repeats one number cannot be written
+            with torch.no_grad():
+                here[key].copy_(then)
+
+
+def _slot(network: nn.Module, key: str) -> tuple[dict[str, Tensor | None], str] | None:
+    """The module's buffers that this one is of, and its name there; None for a parameter."""
+    path, _, name = key.rpartition(".")
+    try:
+        buffers = network.get_submodule(path)._buffers
+    except AttributeError:
+        return None
+    return (buffers, name) if name in buffers else None
+
+
+def _kind_of(x: Tensor) -> tuple[Any, ...]:
+    return x.shape, x.dtype
+
+
+def _device(network: nn.Module) -> torch.device:
+    return next((t.device for _, t in _tensors(network)), torch.device("cpu"))
 
 
 def _attributes(networks: Mapping[str, nn.Module]) -> Iterator[tuple[tuple[str, str, str], Any]]:
@@ -212,9 +274,10 @@ def _attributes(networks: Mapping[str, nn.Module]) -> Iterator[tuple[tuple[str, 
     for name, network in networks.items():
         for path, module in network.named_modules():
             for key, value in vars(module).items():
-                if key not in OF_TORCH and not _reads(value, registered):
+                if key not in OF_TORCH:
                     try:
-                        yield (name, path, key), encode(value)
+                        if not _reads(value, registered):
+                            yield (name, path, key), encode(value)
                     except (Unencodable, RecursionError):
                         continue
 
@@ -227,17 +290,10 @@ def _reads(value: Any, registered: set[int]) -> bool:
     return any(_reads(v, registered) for v in parts)
 
 
-def _restore_attributes(step: Any, saved: Mapping[tuple[str, str, str], Any]) -> None:
-    for (name, path, key), value in saved.items():
-        there = vars(step.networks[name].get_submodule(path))
-        before = there.get(key)
-        device = before.device if isinstance(before, Tensor) else step.device
-        there[key] = _put(before, _moved(decode(value, before), device))
-
-
 def _put(before: Any, value: Any) -> Any:
     """Containers stay the same objects: whoever holds one of a module's lists still holds it."""
-    if type(before) is not type(value) or not isinstance(before, (dict, list, deque, set)):
+    kinds = next((k for k in (dict, list, deque, set) if isinstance(before, k) and isinstance(value, k)), None)
+    if kinds is None or (isinstance(before, deque) and before.maxlen != value.maxlen):
         return value
     before.clear()
     (before.extend if isinstance(before, (list, deque)) else before.update)(value)
@@ -249,7 +305,9 @@ def _moved(value: Any, device: Any) -> Any:
         return value.to(device)
     if isinstance(value, dict):
         return {k: _moved(v, device) for k, v in value.items()}
-    if type(value) in (list, tuple):
+    if isinstance(value, deque):
+        return deque((_moved(v, device) for v in value), value.maxlen)
+    if type(value) in (list, tuple, set):
         return type(value)(_moved(v, device) for v in value)
     return value
 
@@ -267,6 +325,15 @@ def _groups(optimizer: Any) -> list[dict[str, Any]]:
                     continue
         groups.append(found)
     return groups
+
+
+HOW = {"maximize", "foreach", "capturable", "differentiable", "fused", "nesterov", "decoupled_weight_decay"}
+
+
+def _kind(optimizer: Any) -> str:
+    """What says what an optimizer remembers: its class, and switches such as ``amsgrad``."""
+    switches = {k for g in optimizer.param_groups for k, v in g.items() if v is True and k not in HOW}
+    return " ".join([f"{type(optimizer).__module__}.{type(optimizer).__qualname__}", *sorted(switches)])
 
 
 # -- randomness -----------------------------------------------------------------------------------------------

@@ -35,9 +35,13 @@ def encode(value: Any) -> Any:
             return value.detach()
         case _ if type(value) in PLAIN:
             return value
-        case dict() if type(value) is dict:
+        case dict():
             return _pairs(value)
-        case list() | tuple() | torch.Size():
+        case torch.Size():
+            return {"<size>": list(value)}
+        case bytearray():
+            return {"<bytearray>": bytes(value)}
+        case list() | tuple():
             items = [encode(v) for v in value]
             return items if isinstance(value, list) else tuple(items)
         case set() | frozenset():
@@ -45,8 +49,8 @@ def encode(value: Any) -> Any:
         case deque():
             return {"<deque>": [encode(v) for v in value], "length": value.maxlen}
         case Generator():
-            return {"<generator>": value.get_state()}
-        case random.Random():
+            return {"<generator>": value.get_state(), "device": str(value.device)}
+        case random.Random() if not isinstance(value, random.SystemRandom):
             return {"<python generator>": encode(value.getstate())}
     return _of_numpy(value)
 
@@ -82,10 +86,13 @@ def decode(value: Any, there: Any = None) -> Any:
     match value:
         case Tensor():
             return value.clone()
-        case list():
-            return [decode(v) for v in value]
-        case tuple():
-            return tuple(decode(v) for v in value)
+        case list() | tuple():
+            beside = there if isinstance(there, (list, tuple)) else ()
+            items = [decode(v, beside[k] if k < len(beside) else None) for k, v in enumerate(value)]
+            if isinstance(value, list):
+                return items
+            named = isinstance(there, tuple) and hasattr(there, "_fields") and len(there) == len(items)
+            return type(there)(*items) if named else tuple(items)
         case dict():
             for tag, make in _MADE.items():
                 if tag in value:
@@ -119,7 +126,7 @@ def _number(value: Any, _: Any) -> Any:
 
 
 def _generator(value: Any, there: Any) -> Any:
-    found = there if isinstance(there, Generator) else Generator()
+    found = there if isinstance(there, Generator) else Generator(value["device"])
     found.set_state(value["<generator>"].clone())
     return found
 
@@ -151,6 +158,8 @@ def _numpy_state(value: Any, there: Any) -> Any:
 _MADE: Mapping[str, Callable[[Any, Any], Any]] = {
     "<set>": lambda value, _: set(decode(value["<set>"])),
     "<deque>": lambda value, _: deque(decode(value["<deque>"]), value["length"]),
+    "<size>": lambda value, _: torch.Size(value["<size>"]),
+    "<bytearray>": lambda value, _: bytearray(value["<bytearray>"]),
     "<dict>": lambda value, _: {k: decode(v) for k, v in value["<dict>"]},
     "<array>": _array, "<numpy number>": _number, "<generator>": _generator, "<python generator>": _python,
     "<numpy generator>": _numpy_generator, "<numpy state>": _numpy_state,

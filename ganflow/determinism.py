@@ -21,7 +21,9 @@ from ganflow.step import TrainStep
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"  # without it cuBLAS may add up in another order each time
 
-# Layers of torch.nn whose results or gradients may differ each time on CUDA: torch has a deterministic way of these ...
+# Layers of torch.nn whose results or gradients may differ each time on CUDA. These say so in their own documentation ...
+RECURRENT = frozenset({"RNN", "LSTM", "GRU"})
+# ... torch has a deterministic way of these ...
 CHOSEN = frozenset({
     "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d",
     "ReplicationPad1d", "ReplicationPad2d", "ReplicationPad3d", "MaxPool3d",
@@ -72,7 +74,7 @@ def said(step: TrainStep, *, deterministic: bool) -> tuple[str, ...]:
         return (f"reproducible bit for bit with {version}, {many} and this processor",)
     if step.device.type != "cuda":
         return (f"not reproducible bit for bit: torch promises nothing of {step.device.type}",)
-    chosen, refused = found(step, CHOSEN), found(step, REFUSED)
+    chosen, refused = found(step, CHOSEN | RECURRENT), found(step, REFUSED)
     if deterministic:
         first = f"reproducible bit for bit with {version} and this device"
         return (first, f"--deterministic: torch refuses {_listed(refused)}") if refused else (first,)

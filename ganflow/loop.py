@@ -144,6 +144,7 @@ class Loop:
 
     def run(self) -> Result:
         """Iterate to the end, or until somebody wants it to end."""
+        self.saving.rehearse(self.state())
         self.rescue = Rescue(self.settings, self.saving, say=self.shown.say, replay=self.place.replay)
         with deferred() as asked, self.said():
             if self.step.counters.step == 0:
@@ -165,10 +166,11 @@ class Loop:
         """Whatever ends the run before its end, what is being written is written, and it is said how to go on."""
         try:
             yield
-        except BaseException:
+        except BaseException as error:
             self.saving.wait()
             steps = self.saving.store.steps()
-            if steps and self.place.is_there():
+            again = isinstance(error, GanflowError) and error.code == "not-finite"  # it would come again, to the bit
+            if steps and self.place.is_there() and not again:
                 self.shown.say(f"the last checkpoint is of step {steps[-1]}; to go on with it: {self.place.resume}")
             raise
 

@@ -7,6 +7,7 @@ origin.step, origin.payload            # (300, {...}); payload None: no checkpoi
 from __future__ import annotations
 
 import difflib
+import re
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,11 +23,13 @@ from ganflow.experiment import Experiment, gin_text
 from ganflow.files import cannot_write, write_whole
 from ganflow.inspection import Inspection
 from ganflow.rewind import rewind
-from ganflow.saving import CHECKPOINTS, FORMAT
+from ganflow.saving import CHECKPOINTS, FORMAT, WEIGHTS
 from ganflow.sides import side_of
 
+NOTE = re.compile(r"(^|: )(note|warning|error)\[")
 PLAN, DRAWS = "plan", "draws"  # what --allow may name beside the names in a comparison
-MADE_BY = ("ganflow", "python", "platform", "cpu", "threads", "device")  # of what bits depend on
+CONFIG = "config"
+MADE_BY = ("ganflow", "python", "platform", "cpu", "threads", "device", "gpu", "cuda")  # of what bits depend on
 
 
 @dataclass(frozen=True)
@@ -46,13 +49,14 @@ class Origin:
 
 def opened(
     run_dir: Path, experiment: Experiment, inspection: Inspection, *, allow: Collection[str] = (),
-    everything: bool = False, step: int | None = None, say: Callable[[str], None],
+    everything: bool = False, step: int | None = None, device: str = "cpu", say: Callable[[str], None],
 ) -> Origin:  # fmt: skip
     """The checkpoint that a run goes on from.
 
     Args:
         allow: names of differences that are meant; ``everything``: all are.
         step: of the checkpoint; by default the newest that is whole.
+        device: on which it goes on.
         say: is told what is not as it should be and does not stand in the way.
 
     Raises:
@@ -60,7 +64,6 @@ def opened(
             ``no-checkpoint``, ``not-a-run``.
     """
     files = rundir.load(run_dir)
-    changed = differences(files, experiment, inspection, allow=allow, everything=everything)
     store = Store(run_dir / CHECKPOINTS)
     found, payload = newest(store, step, say)
     if not everything and (later := next((s for s in store.latest() if s > found and store.is_whole(s)), None)):
@@ -68,10 +71,14 @@ def opened(
             f"{run_dir} has a checkpoint of step {later}; going back to step {found} would lose what came after",
             code="options", hint=f"go on from there in a run of its own: --fork {_free(run_dir)}",
         )  # fmt: skip
+    changed = differences(files, experiment, inspection, allow=allow, everything=everything)
     if payload is None:
+        _refuse_lost(files)
         say(f"{run_dir} has no checkpoint yet: it begins anew")
         return Origin(0, None, changed)
-    for line in _elsewhere(payload["made_by"], rundir.environment(device=str(payload["made_by"].get("device", "cpu")))):
+    if not everything and CONFIG not in allow and payload["config"] not in _configs(files, found):
+        raise _edited(files, payload["config"])
+    for line in _elsewhere(payload["made_by"], rundir.environment(device=device)):
         say(line)
     return Origin(found, payload, changed)
 
@@ -82,8 +89,10 @@ def newest(
     """The checkpoint of that step, or the newest whole one; damaged ones on the way are told of."""
     if step is not None:
         return step, _checked(store, step)
-    damaged = None
-    for candidate in store.latest():
+    damaged, there = None, store.latest()
+    for lost in (s for s in store.alone() if not there or s > there[0]):
+        say(f"warning: {store.file(lost)} is not used: its .json, which says whether it is whole, is missing")
+    for candidate in there:
         try:
             payload = _checked(store, candidate)
         except GanflowError as error:
@@ -99,9 +108,34 @@ def newest(
     return 0, None
 
 
+def _refuse_lost(files: rundir.RunFiles) -> None:
+    """A run that had checkpoints is not begun anew over what is left of it."""
+    forked = "forked_from" in files.environment
+    if forked or (files.path / WEIGHTS).exists() or any((files.path / CHECKPOINTS).glob("*.pt")):
+        what = "is a fork that was not finished" if forked else "has had checkpoints, and they are gone or damaged"
+        raise GanflowError(f"{files.path} {what}: there is nothing to go on from", code="no-checkpoint",
+                           hint="put them back; or begin the run anew with --overwrite, which deletes it")  # fmt: skip
+
+
+def _configs(files: rundir.RunFiles, step: int) -> list[str]:
+    """What the config may have been when the checkpoint of this step was made."""
+    until = files.path / f"config-until-{step:06}.gin"
+    return [files.config, *([until.read_text(encoding="utf-8")] if until.is_file() else [])]
+
+
+def _edited(files: rundir.RunFiles, before: str) -> GanflowError:
+    lines = difflib.unified_diff(before.splitlines(), files.config.splitlines(), "the checkpoint's config",
+                                 str(files.path / rundir.CONFIG), "", "", 0, "")  # fmt: skip
+    return GanflowError(
+        f"{files.path / rundir.CONFIG} was edited since the checkpoint was made:\n\n" + "\n".join(lines),
+        code="other-experiment", hint=f"put it back; if it is meant: --allow {CONFIG}, or --fork {_free(files.path)}",
+    )  # fmt: skip
+
+
 def _checked(store: Store, step: int) -> dict[str, Any]:
     payload = store.read(step)
-    parts = {"format": int, "step": int, "state": dict, "data": dict, "loop": dict, "made_by": dict}
+    parts = {"format": int, "step": int, "state": dict, "data": dict, "loop": dict, "made_by": dict,
+             "config": str}  # fmt: skip
     if not all(isinstance(payload.get(name), kind) for name, kind in parts.items()) or payload["format"] != FORMAT:
         raise GanflowError(f"{store.file(step)} is no checkpoint that this version of ganflow reads",
                            code="bad-checkpoint", hint="resume with the version that wrote it")  # fmt: skip
@@ -125,9 +159,10 @@ def differences(
         comparison = compare(side_of(before), side_of(experiment))
     names = _names(comparison)
     told = text(comparison, labels=(str(files.path), "now")) if comparison is not None and names else ""
-    if not names and inspection.plan + "\n" != files.plan:
-        names, told = [PLAN], _plans(files.plan, inspection.plan + "\n")
-    known = {short for name in names for short in (name, name.removeprefix("Trainer."))}
+    before, now = _bare(files.plan), _bare(inspection.plan)
+    if not names and before != now:
+        names, told = [PLAN], _plans(before, now)
+    known = {CONFIG} | {short for name in names for short in (name, name.removeprefix("Trainer."))}
     unknown = [name for name in allow if name not in known and f"Trainer.{name}" not in known]
     if unknown and names:
         raise GanflowError(f"--allow {unknown[0]}: no such difference", code="allow",
@@ -144,6 +179,13 @@ def _names(comparison: Comparison | None) -> list[str]:
     prefix = {"trainer": "Trainer."}
     names = [f"{prefix.get(c.section, '')}{c.subject}" for c in comparison.written]
     return list(dict.fromkeys([*names, *([] if comparison.same_draws else [DRAWS])]))
+
+
+def _bare(plan: str) -> str:
+    """Without the notes below it, which name files and lines."""
+    lines = plan.splitlines()
+    notes = [k for k, line in enumerate(lines) if NOTE.search(line)]
+    return "\n".join(lines[: notes[0]] if notes else lines).strip()
 
 
 def _plans(before: str, now: str) -> str:
@@ -216,9 +258,12 @@ def fork(old: Path, new: Path, *, step: int | None, say: Callable[[str], None]) 
         for path in there:
             (shutil.copytree if path.is_dir() else shutil.copyfile)(path, new / path.name)
         Store(new / CHECKPOINTS).write(found, payload, metrics=store.metrics(found))
-    except OSError as error:
-        raise cannot_write(new, error, status=1) from error
-    go_back(new, found)
+        go_back(new, found)
+    except BaseException as error:
+        shutil.rmtree(new, ignore_errors=True)  # half a fork would look like a run
+        if isinstance(error, OSError):
+            raise cannot_write(new, error, status=1) from error
+        raise
     return found
 
 
@@ -229,16 +274,15 @@ def _is_log(path: Path) -> bool:
 def renew(run_dir: Path, step: int, *, config: str, plan: str, source: str) -> None:
     """Where a run goes on as something else, its files say so; what it was stays under another name."""
     before = rundir.load(run_dir)
-    texts = {
-        rundir.CONFIG: (before.config, config),
-        rundir.PLAN: (before.plan, plan),
-        rundir.SOURCE: (before.source, source),
-    }
-    for name, (old, new) in texts.items():
-        if old != new:
-            stem, dot, ending = name.partition(".")
-            write_whole(run_dir / f"{stem}-until-{step:06}{dot}{ending}", old, status=1)
-            write_whole(run_dir / name, new, status=1)
+    texts = {rundir.PLAN: (before.plan, plan), rundir.SOURCE: (before.source, source),
+             rundir.CONFIG: (before.config, config)}  # fmt: skip
+    for name, (old, _) in texts.items():
+        stem, dot, ending = name.partition(".")
+        until = run_dir / f"{stem}-until-{step:06}{dot}{ending}"
+        if not until.exists():  # the second change at one step has no iterations in between
+            write_whole(until, old, status=1)
+    for name, (_, new) in texts.items():  # the config last: until then the run is what it was
+        write_whole(run_dir / name, new, status=1)
 
 
 def named_as(files: rundir.RunFiles) -> str:

@@ -170,6 +170,8 @@ def in_use(path: str | os.PathLike[str]) -> Iterator[Callable[[], bool]]:
         GanflowError: ``run-in-use``.
     """
     path = Path(path)
+    if not (path / ENVIRONMENT).is_file():
+        raise _not_a_run(path, f"is not a run directory: it has no {ENVIRONMENT}")
     with open(path / ENVIRONMENT, "rb") as file:
         if not _try_lock(file):
             raise GanflowError(f"{path} is still running in another process", code="run-in-use",

@@ -19,10 +19,12 @@ import torch
 
 from ganflow.checkpoint import Store, Writer
 from ganflow.closure import Closure
+from ganflow.codec import encode
 from ganflow.data.loader import Batches
 from ganflow.errors import GanflowError
 from ganflow.files import write_whole
 from ganflow.settings import Settings
+from ganflow.snapshots import copied
 
 CHECKPOINTS, WEIGHTS = "checkpoints", "weights.pt"
 FORMAT = 1
@@ -34,19 +36,20 @@ class Saving:
 
     Args:
         made_by: versions and machine, as ``rundir.environment`` gives them.
+        config: the flattened gin text of the run.
         check: raises ``run-gone`` where the directory is no longer this run's; called before each write.
         say: is told of a checkpoint that could not be written, while the run goes on.
     """
 
     def __init__(
         self, run_dir: Path, settings: Settings, closure: Closure, batches: Batches, *,
-        made_by: Mapping[str, Any], say: Callable[[str], None] = lambda line: None,
+        made_by: Mapping[str, Any], config: str, say: Callable[[str], None] = lambda line: None,
         check: Callable[[], object] = lambda: None,
     ) -> None:  # fmt: skip
         self.run_dir, self.settings, self.closure, self.batches, self.say = run_dir, settings, closure, batches, say
         self.store = Store(run_dir / CHECKPOINTS, check=check)
         self.writer = Writer(self.store)
-        self.made_by = dict(made_by)
+        self.made_by, self.config, self.strange = dict(made_by), config, False
 
     def payload(self, loop: Mapping[str, Any]) -> dict[str, Any]:
         """Everything; tensors are those of the step."""
@@ -55,7 +58,7 @@ class Saving:
             place -= 1
         data = {"epoch": epoch, "place": place, "samples": len(self.batches.samples), "batches": len(self.batches)}
         return {"format": FORMAT, "step": self.closure.step.counters.step, "state": self.closure.state(), "data": data,
-                "loop": dict(loop), "made_by": self.made_by}  # fmt: skip
+                "loop": dict(loop), "made_by": self.made_by, "config": self.config}  # fmt: skip
 
     def save(self, loop: Mapping[str, Any], *, metrics: Mapping[str, float] | None = None) -> None:
         """A checkpoint of the step as it is now; it is written while the run goes on.
@@ -64,8 +67,8 @@ class Saving:
             loop: the loop's own state.
             metrics: measured in this very iteration.
         """
-        networks = self.closure.step.networks
-        held = self.writer.snapshot({**self.payload(loop), "weights": {n: m.state_dict() for n, m in networks.items()}})
+        self.tell_of_strangers()
+        held = self.writer.snapshot({**self.payload(loop), "weights": self.state_dicts()})
         step, weights = held["step"], held.pop("weights")
         self.writer.put(
             step, held, metrics=metrics, before=[self.logs_to_disk],
@@ -83,10 +86,30 @@ class Saving:
         self.save(loop, metrics=metrics)
         self.writer.wait()
 
+    def rehearse(self, loop: Mapping[str, Any]) -> None:
+        """What cannot be saved is found before hours of training.
+
+        Raises:
+            GanflowError: ``bad-state``, ``cannot-save``.
+        """
+        copied({**self.payload(loop), "weights": self.state_dicts()}, lambda tensor: tensor)
+
+    def state_dicts(self) -> dict[str, Any]:
+        """Of all networks."""
+        return {n: encode(dict(m.state_dict())) for n, m in self.closure.step.networks.items()}
+
+    def tell_of_strangers(self) -> None:
+        """Once: a network that builds itself while it trains cannot be built again from its config."""
+        names = [] if self.strange else self.closure.strangers()
+        if names:
+            self.strange = True
+            self.say(f"warning: {', '.join(names[:5])}: parameters that came or went since the network was built; "
+                     "checkpoints of this run cannot be resumed, only their weights used")  # fmt: skip
+
     def weights(self) -> None:
         """The weights alone, as they are: a run may have been killed between its last checkpoint and these."""
         step = self.closure.step
-        self.save_weights({n: m.state_dict() for n, m in step.networks.items()}, step.counters.step)
+        self.save_weights(self.state_dicts(), step.counters.step)
 
     def save_weights(self, networks: Mapping[str, Mapping[str, Any]], step: int) -> None:
         """``torch.load(path)["networks"]["G"]`` is a state dict."""

@@ -37,6 +37,7 @@ def on_cpu_later(value: Any) -> Callable[[], Any]:
 
     On CUDA it waits for what was asked of the device before this call, and for nothing that is asked of it afterwards.
     """
+    held = [value]
     devices = {tensor.device for tensor in tensors(value) if tensor.is_cuda}
     done = {device: torch.cuda.current_stream(device).record_event() for device in devices}
 
@@ -46,7 +47,7 @@ def on_cpu_later(value: Any) -> Callable[[], Any]:
                 beside = torch.cuda.Stream(device)
                 beside.wait_event(event)
                 stack.enter_context(torch.cuda.stream(beside))
-            return copied(value, Tensor.cpu)
+            return copied(held.pop(), Tensor.cpu)  # once; the device has its memory back then
 
     return fetch
 

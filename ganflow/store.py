@@ -173,6 +173,12 @@ class Store:
             return ()
         return tuple(sorted(step for name, step in names.items() if f"{name[:-2]}json" in names and name[-3:] == ".pt"))
 
+    def alone(self) -> tuple[int, ...]:
+        """Ascending; files whose JSON is gone, so that nobody can say whether they are whole."""
+        names = {path.name for path in self.folder.glob("*")}
+        files = (Path(name) for name in names if name.endswith(".pt") and f"{name[:-3]}.json" not in names)
+        return tuple(sorted(step for path in files if (step := _step_of(path)) is not None))
+
     def latest(self) -> tuple[int, ...]:
         """Newest first: the one to read, and those to fall back to."""
         return self.steps()[::-1]

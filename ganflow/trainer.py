@@ -100,9 +100,9 @@ class Trainer:
         refuse(inspection.findings, strict=self.strict)
         with contextlib.ExitStack() as stack:
             stack.enter_context(explained(self.experiment, inspection))
-            origin, is_there = self.origin(inspection, stack)
-            data = self.data if self.data is not None else dataset(self.experiment)
             device = choose_device(self.settings.device)
+            origin, is_there = self.origin(inspection, device, stack)
+            data = self.data if self.data is not None else dataset(self.experiment)
             settings = replace(self.settings, show=self.settings.show or default_show(self.experiment, inspection))
             for finding in inspection.findings:
                 say(str(finding))
@@ -127,21 +127,29 @@ class Trainer:
                 place = Place(
                     self.run_dir, is_there, *(f"{self.command} {c} {self.run_dir}" for c in ("resume", "replay"))
                 )
-                told = {"made_by": made_by, "say": shown.say, "check": place.check}
+                told = {
+                    "made_by": made_by,
+                    "config": rundir.load(self.run_dir).config,
+                    "say": shown.say,
+                    "check": place.check,
+                }
                 saving = Saving(self.run_dir, settings, closure, batches.batches, **told)
                 loop = Loop(place, settings, step, batches, validation, logs, shown, total, saving, found)
                 as_seeded()
                 if origin is not None and origin.payload is not None:
+                    for name in closure.fresh(origin.payload["state"]):
+                        shown.say(f"the optimizer of {name} is of another kind now: it begins without a memory")
                     closure.restore(origin.payload["state"])
                     loop.restore(origin.payload)
                     shown.advance(origin.step)
                 return loop.run()
 
     def origin(
-        self, inspection: Inspection, stack: contextlib.ExitStack
+        self, inspection: Inspection, device: torch.device, stack: contextlib.ExitStack
     ) -> tuple[Origin | None, Callable[[], bool] | None]:  # fmt: skip
         """Where the run goes on, None where it begins; nothing on the disk changes. What goes on is locked."""
-        tell = {"experiment": self.experiment, "inspection": inspection, "step": self.checkpoint, "say": say}
+        tell = {"experiment": self.experiment, "inspection": inspection, "step": self.checkpoint, "say": say,
+                "device": str(device)}  # fmt: skip
         if self.fork is not None:
             rundir.check_free(self.run_dir)
             return opened(self.fork, **tell, everything=True), None
@@ -182,7 +190,7 @@ class Trainer:
             return f"{self.run_dir}: {total} iterations on {device}; {many}"
         changed = f"{origin.changed}\n" if origin.changed else ""
         if origin.step >= total:
-            return f"{changed}{self.run_dir} is done: it has had {origin.step} of {total} iterations"
+            return f"{changed}{self.run_dir} is done: it has had {origin.step} iterations, of {total} asked for"
         return f"{changed}{self.run_dir}: goes on after step {origin.step} of {total} on {device}; {many}"
 
     def probe(self, step: TrainStep, settings: Settings, *, said: Sequence[Diagnostic] = ()) -> Probe | None:
@@ -244,7 +252,10 @@ def choose_device(wanted: str) -> torch.device:
     if not there.get(wanted.split(":")[0], False):
         known = ", ".join(name for name, is_there in there.items() if is_there)
         raise GanflowError(f"the device {wanted!r} is not there", hint=f"this machine has: {known}", code="no-device")
-    return torch.device(wanted)
+    try:
+        return torch.device(wanted)
+    except RuntimeError:
+        raise GanflowError(f"{wanted!r} is no device", hint="such as cpu, cuda or cuda:1", code="no-device") from None
 
 
 def training_batches(data: Any, settings: Settings, device: torch.device) -> Batches:

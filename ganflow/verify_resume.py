@@ -70,6 +70,8 @@ def verify_resume(
         say(f"{steps} iterations in one process ...")
         _ganflow(*run, "--runs", folder, "--name", straight.name)
         shutil.copytree(straight, resumed)
+        if not Store(resumed / CHECKPOINTS).is_whole(middle):
+            raise GanflowError(f"the run left no checkpoint of step {middle}", code="verify-resume", status=1)
         for step in Store(resumed / CHECKPOINTS).steps():
             if step > middle:
                 Store(resumed / CHECKPOINTS).remove(step)

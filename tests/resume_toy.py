@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 
 import gin
 import torch
@@ -53,3 +54,64 @@ class Restless(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x) * os.urandom(1)[0]
+
+
+@gin.register
+class Reading(nn.Linear):
+    """A module that torch cannot trace without numbers."""
+
+    def __init__(self) -> None:
+        super().__init__(2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * (1 + float(x.detach().mean().item()))
+
+
+@gin.register
+class Growing(nn.Linear):
+    """Buffers that come and grow, and containers of all kinds."""
+
+    def __init__(self) -> None:
+        super().__init__(2, 1)
+        self.register_buffer("mean", None)
+        self.register_buffer("queue", torch.zeros(0))
+        self.shape, self.phase, self.counts = torch.Size(()), 0, Counter[str]()
+        self.first: int | None = 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            m = x.detach().mean()
+            self.mean = m if self.mean is None else 0.9 * self.mean + 0.1 * m
+            self.queue = torch.cat([self.queue, m[None]])[-50:]
+            self.shape, self.phase = x.shape, (self.phase + 1) % 3
+            self.counts["calls"] += 1
+            vars(self).pop("first", None)
+        scale = 1 + self.shape.numel() + self.phase + self.counts["calls"] + self.queue.sum()
+        return super().forward(x) * scale * 0.01
+
+
+@gin.register
+class Late(nn.Module):
+    """Builds itself when it is first trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(2, 1)
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += self.training
+        if self.calls == 3:
+            self.layer = nn.Linear(2, 1)
+        return self.first(x)
+
+
+@gin.register
+class Unsaveable(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(2, 1)
+
+    def get_extra_state(self) -> object:
+        return object()
+
+    def set_extra_state(self, state: object) -> None: ...
