@@ -25,7 +25,7 @@ from ganflow import config, rundir
 from ganflow.ablation import processes, results, tables
 from ganflow.ablation import statistics as stats
 from ganflow.ablation.data import Run
-from ganflow.ablation.planning import plan_of, runs_of
+from ganflow.ablation.planning import plan_of, reference_of, runs_of
 from ganflow.ablation.progress import Shown, Work, steps_in
 from ganflow.ablation.reading import read
 from ganflow.ablation.states import State, state_of
@@ -147,6 +147,12 @@ def test_every_variant_is_planned_and_compared_with_the_one_that_changes_nothing
 def test_a_number_written_otherwise_is_still_the_reference(tmp_path: Path) -> None:
     path = table(tmp_path, ("'cGAN + L1': {}", "'x': {'lambda_A': 100}"))
     assert plan_of(read(path)).reference == "x"
+
+
+def test_the_reference_is_found_among_runs_too_whose_seeds_differ(tmp_path: Path) -> None:
+    found = read(table(tmp_path))
+    runs = [r for r in runs_of(found, tmp_path, found.variants) if r.seed == 1]
+    assert reference_of(found, {r.variant.name: r.experiment for r in runs}) == "cGAN + L1"
 
 
 def test_all_wrong_variants_are_named_with_their_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -289,6 +295,11 @@ def test_fewer_than_six_seeds_support_nothing() -> None:
     assert found.p == found.least == pytest.approx(2 / 32) and found.difference.low > 0 and not found.supported
 
 
+def test_an_interval_with_0_in_it_supports_nothing() -> None:
+    found = stats.paired([0.01, 0.01, 0.01, 0.01, 0.01, 5.0], [0.0] * 6)
+    assert found.p == pytest.approx(2 / 64) and found.difference.low < 0 and not found.supported
+
+
 def test_under_no_difference_the_test_rarely_says_there_is_one() -> None:
     rng = random.Random(3)
     said = sum(stats.paired([rng.gauss(0, 1) for _ in range(7)], [rng.gauss(0, 1) for _ in range(7)]).supported
@@ -395,6 +406,22 @@ def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [processes.threads_for(n) for n in (1, 3, 8, 20)] == [8, 2, 1, 1]
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     assert [processes.threads_for(n) for n in (1, 8)] == [2, 1]
+
+
+def test_what_goes_on_has_the_threads_that_it_was_begun_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With others its sums would be added in another order."""
+    begun: list[tuple[list[str], str]] = []
+    monkeypatch.setattr(processes.subprocess, "Popen", lambda c, env, **_: begun.append((c, env["OMP_NUM_THREADS"])))
+    path = table(tmp_path)
+    run = one(path, tmp_path / "runs", seed=1)
+    for state in (State("new", total=2), State("begun", 1, 2, threads=3)):
+        processes._start(processes.Job(run, path, state, threads=7)).log.close()
+    assert [threads for _, threads in begun] == ["7", "3"]
+    words = begun[0][0]
+    assert words[words.index("run") + 1 :] == [
+        str(path), "--set", "lambda_GAN = 0.0", "--set", "Trainer.seed = 1", "--runs",
+        str(tmp_path / "runs" / "table" / "L1"), "--name", "seed-1", "--resume",
+    ]  # fmt: skip
 
 
 def test_last_words_are_the_error() -> None:
