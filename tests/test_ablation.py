@@ -18,11 +18,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 import ganflow
 from commands import ganflow as command
-from ganflow import config, rundir
-from ganflow.ablation import processes, results, tables
+from ganflow import config, images, rundir
+from ganflow.ablation import pictures, processes, results, tables
 from ganflow.ablation import statistics as stats
 from ganflow.ablation.data import Run
 from ganflow.ablation.planning import plan_of, reference_of, runs_of
@@ -457,6 +458,62 @@ def test_a_run_that_was_stopped_goes_on_and_a_finished_one_is_left_alone(tmp_pat
     epochs = replace(run, experiment=config.load(BASE, by_epochs), path=path)
     Trainer(epochs.experiment, path, progress=False).fit()
     assert state_of(epochs).kind == "finished" and state_of(epochs).total == state_of(epochs).step > 0
+
+
+def test_a_report_is_made_of_run_directories_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = table(tmp_path, also="Trainer.watch_every = 0\n")
+    for variant in (0, 2):
+        run = one(path, tmp_path / "runs", variant=variant)
+        Trainer(run.experiment, run.path, progress=False).fit()
+    done = command(capsys, "ablate", path, "--runs", tmp_path / "runs", "--report")
+    folder = tmp_path / "runs" / "table"
+    names = [
+        "curves.png",
+        "curves.svg",
+        "metrics.png",
+        "metrics.svg",
+        "samples.png",
+        "table.csv",
+        "table.md",
+        "table.tex",
+    ]
+    assert (done.status, sorted(p.name for p in folder.iterdir() if p.is_file())) == (0, names)
+    assert "missing: GAN + L1, seed 0: not begun" in done.out and "L1, seed 1: not begun" in done.out
+    assert "difference from cGAN + L1" in done.out and "one seed shows nothing" in done.out
+    rows = {row["variant"]: row for row in csv.DictReader((folder / "table.csv").read_text("utf-8").splitlines())}
+    last = (folder / "L1" / "seed-0" / "metrics.csv").read_text("utf-8").splitlines()
+    logged = dict(zip(last[0].split(","), last[-1].split(","), strict=True))
+    assert float(rows["L1"]["mean"]) == pytest.approx(float(logged["metric/l1"]), rel=1e-6)
+    assert rows["GAN + L1"]["mean"] == "" and rows["L1"]["sd"] == ""
+    with Image.open(folder / "samples.png") as sheet:
+        parts = images.apart(sheet.convert("RGB"), ["real_A", "real_B", "L1", "cGAN + L1"])
+    with Image.open(folder / "L1" / "seed-0" / "samples" / "000002.png") as sheet:
+        own = images.apart(sheet.convert("RGB"), ["real_A", "fake_B", "real_B"])
+    assert parts["L1"].tobytes() == own["fake_B"].tobytes() != parts["cGAN + L1"].tobytes()
+    assert parts["real_A"].tobytes() == own["real_A"].tobytes() and parts["real_B"].tobytes() == own["real_B"].tobytes()
+
+
+def test_without_matplotlib_the_tables_are_written_all_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    (tmp_path / "runs" / "table").mkdir(parents=True)
+    done = command(capsys, "ablate", table(tmp_path), "--runs", tmp_path / "runs", "--report")
+    assert done.status == 0 and "no pictures: " in done.out and "ganflow[report]" in done.out
+    assert "6 runs" not in done.out and done.out.count("not begun") == 6
+    assert sorted(p.name for p in (tmp_path / "runs" / "table").iterdir()) == ["table.csv", "table.md", "table.tex"]
+
+
+def test_a_report_of_nothing_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done = command(capsys, "ablate", table(tmp_path), "--runs", tmp_path / "runs", "--report")
+    assert done.status == 2 and "nothing of this ablation has run" in done.err
+    done = command(capsys, "ablate", table(tmp_path), "--report", "--dry-run")
+    assert done.status == 2 and "--report runs nothing" in done.err
+
+
+def test_a_mean_curve_has_the_steps_that_all_seeds_have() -> None:
+    assert pictures.mean_line([[(1, 2.0), (5, 4.0), (9, 1.0)], [(1, 4.0), (5, 5.0)], []]) == [(1, 3.0), (5, 4.5)]
+    assert pictures.mean_line([[], []]) == []
 
 
 def environment() -> dict[str, str]:

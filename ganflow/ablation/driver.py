@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ganflow.ablation import reading
 from ganflow.ablation.data import Ablation, Run, Variant, of_variant
+from ganflow.ablation.pictures import draw
 from ganflow.ablation.planning import Plan, plan_of, reference_of, runs_of
 from ganflow.ablation.processes import Job, run_all, threads_for
 from ganflow.ablation.progress import Work, progress
@@ -131,5 +132,12 @@ def _tables(
 ) -> None:  # fmt: skip
     results = results_of(ablation, runs, reference=reference, metrics=metrics)
     print_results(results)
-    for path in write(results, root):
+    written = write(results, root)
+    try:
+        written += draw(results, runs, root)
+    except GanflowError as error:
+        if error.code != "missing-package":
+            raise
+        print(f"no pictures: {error.message}; {error.hint}")
+    for path in written:
         print(path)
