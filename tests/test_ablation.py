@@ -23,7 +23,7 @@ from PIL import Image
 import ganflow
 from commands import ganflow as command
 from ganflow import config, images, rundir
-from ganflow.ablation import pictures, processes, results, tables
+from ganflow.ablation import pictures, processes, results, shown, tables
 from ganflow.ablation import statistics as stats
 from ganflow.ablation.data import Run
 from ganflow.ablation.planning import plan_of, reference_of, runs_of
@@ -183,6 +183,13 @@ def test_a_starved_generator_is_refused(tmp_path: Path) -> None:
     with pytest.raises(GanflowError, match="variant 'L1'") as caught:
         plan_of(read(table(tmp_path, ("{'lambda_GAN': 0.0}", bindings))))
     assert "starved" in caught.value.code
+
+
+def test_warnings_name_the_variants_that_they_are_about(tmp_path: Path) -> None:
+    path = table(tmp_path, ("{'pred_fake'", "{'gan.mode': 'wgan', 'pred_fake'"), also="nobody = 3\n")
+    about = {line.partition("warning[")[2].partition("]")[0]: line for line in shown.warnings(plan_of(read(path)))}
+    assert about["wgan-unbounded"].startswith("GAN + L1: ") and not about["unused"].startswith(("L1", "cGAN", "GAN"))
+    assert "`nobody`" in about["unused"] and len(about) == 2
 
 
 def test_a_dry_run_shows_the_plan_and_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -386,13 +393,13 @@ def test_the_time_left_is_by_the_work_that_is_left(tmp_path: Path) -> None:
     path = table(tmp_path)
     cheap, dear = one(path, tmp_path), one(path, tmp_path, variant=2)
     now = [0.0]
-    shown = Shown(Work({cheap: 100, dear: 100}, {cheap: 1.0, dear: 3.0}), Silent(), clock_=lambda: now[0])
-    shown.begins(cheap, State("new", total=100))
+    told = Shown(Work({cheap: 100, dear: 100}, {cheap: 1.0, dear: 3.0}), Silent(), clock_=lambda: now[0])
+    told.begins(cheap, State("new", total=100))
     now[0] = 10.0
-    shown.update({cheap: "step 50/100  5 it/s"})
-    assert shown.done_and_left() == (50.0, 350.0) and shown.eta() == "eta 1:10"
-    shown.ends(cheap, "")
-    assert shown.done_and_left() == (100.0, 300.0)
+    told.update({cheap: "step 50/100  5 it/s"})
+    assert told.done_and_left() == (50.0, 350.0) and told.eta() == "eta 1:10"
+    told.ends(cheap, "")
+    assert told.done_and_left() == (100.0, 300.0)
 
 
 class Silent:
@@ -590,3 +597,18 @@ def test_a_signal_reaches_the_runs_which_save_and_go_on_exactly(tmp_path: Path, 
     Trainer(run.experiment, whole, progress=False).fit()
     mine, other = (torch.load(p / "weights.pt")["networks"]["G"] for p in (run.path, whole))
     assert all(torch.equal(mine[k], other[k]) for k in mine)
+
+
+# -- the page ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_examples_of_the_page_can_be_planned(tmp_path: Path, number: int) -> None:
+    text = (ROOT / "docs" / "ablations.md").read_text(encoding="utf-8")
+    block = re.findall(r"^```\n(.*?)^```$", text, re.M | re.S)[number]
+    base = (ROOT / "experiments" / "pix2pix.gin").as_posix()
+    path = tmp_path / "page.gin"
+    path.write_text(f"include '{base}'\n" + block.replace("include 'pix2pix.gin'\n", ""), encoding="utf-8")
+    plan = plan_of(read(path))
+    assert plan.variants[0].variant.name in ("L1", "base") and plan.reference in ("cGAN + L1", "base")
+    assert all(p.comparison is None or not p.comparison.same for p in plan.variants)

@@ -33,7 +33,22 @@ def print_plan(plan: Plan) -> None:
     table = _table("variant", "differs in", "FLOP/iteration", "", "parameters")
     for row in plan_rows(plan):
         table.add_row(*map(Text, row))
-    console().print(table)
+    out = console()
+    out.print(table)
+    for line in warnings(plan):
+        out.print(line, markup=False, soft_wrap=True)
+
+
+def warnings(plan: Plan) -> list[str]:
+    """Each once, with the variants that it is about where these are not all."""
+    found: dict[str, list[str]] = {}
+    for planned in plan.variants:
+        for finding in planned.inspection.findings:
+            if finding.level == "warning":
+                found.setdefault(str(finding), []).append(planned.variant.name)
+    return [
+        text if len(names) == len(plan.variants) else f"{', '.join(names)}: {text}" for text, names in found.items()
+    ]
 
 
 def plan_rows(plan: Plan) -> list[tuple[str, ...]]:
