@@ -7,9 +7,10 @@ plan.variants[0].side.graph, plan.variants[0].comparison        # StepGraph, and
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from ganflow.ablation.data import Ablation, Run, Variant, of_variant, with_seed
 from ganflow.ablation.reading import metrics_of
@@ -20,6 +21,8 @@ from ganflow.experiment import Diagnostic, Experiment
 from ganflow.inspection import Inspection, inspect, refuse
 from ganflow.settings import check_length, settings_of
 from ganflow.sides import side_from
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,12 @@ def plan_of(ablation: Ablation) -> Plan:
     return Plan(ablation, planned, reference, metrics)
 
 
-def _each(variants, make):  # type: ignore[no-untyped-def]
+def _each(
+    variants: Sequence[Variant], make: Callable[[Variant], Made]
+) -> tuple[dict[str, Made], dict[str, GanflowError]]:  # fmt: skip
     """What is made of each variant by its name, and the errors of the others."""
-    made, wrong = {}, {}
+    made: dict[str, Made] = {}
+    wrong: dict[str, GanflowError] = {}
     for variant in variants:
         try:
             made[variant.name] = make(variant)
