@@ -70,6 +70,10 @@ def Trainer(data=None, steps=None, epochs=None, batch_size=1, seed=0, device="au
     """The loop; read by ``config.py``, never called."""
 
 
+def Ablation(variants=None, grid=None, exclude=(), seeds=(0, 1, 2), metrics=()):  # noqa: N802  # type: ignore[no-untyped-def]
+    """Variants of an experiment and seeds; read by ``ablation/reading.py``, never called."""
+
+
 @dataclass(frozen=True)
 class linear_decay:  # noqa: N801
     """A learning rate that is constant, then falls linearly to 0, and stays there.
@@ -102,7 +106,7 @@ class linear_decay:  # noqa: N801
         return self.start * max(0.0, 1.0 - max(0, done - self.constant + 1) / (self.decay + 1))
 
 
-DECLARATIONS = (Network, Update, State, Schedule, Trainer, adv)
+DECLARATIONS = (Network, Update, State, Schedule, Trainer, Ablation, adv)
 
 
 @functools.cache

@@ -13,6 +13,7 @@ import inspect
 import keyword
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +61,15 @@ def _experiment(name: str, paths: Sequence[Any], text: str | None, overrides: Se
         return _declared(name, reading)
 
 
-def _declared(name: str, reading: Reading) -> Experiment:
+def _declared(name: str, given: Reading) -> Experiment:
+    check_macros(given.lines, Table(given.lines))
+    check_numbers(given.lines)
+    reading = replace(given, lines=tuple(x for x in given.lines if not is_of_ablation(x)))
     table = Table(reading.lines)
-    check_macros(reading.lines, table)
-    check_numbers(reading.lines)
     networks = {scope: _network(table, scope) for scope in table.scopes("Network")}
     updates = {scope: _update(table, scope, networks) for scope in table.scopes("Update")}
     states = {scope: _state(table, scope) for scope in table.scopes("State")}
-    read_by_gin = {name for line in reading.lines for name in re.findall(r"%(\w+)", repr(line.value))}
+    read_by_gin = {name for line in given.lines for name in re.findall(r"%(\w+)", repr(line.value))}
     definitions = {n: _definition(n, line, n in read_by_gin) for n, line in table.macros.items()}
     schedule = _schedule(table, updates, reading)
     trainer = table.at("Trainer", "")
@@ -87,6 +89,11 @@ def _declared(name: str, reading: Reading) -> Experiment:
         diagnostics=tuple(_redefined(reading.lines)),
         location=Location(reading.files[0] if reading.files else "<string>", 1),
     )
+
+
+def is_of_ablation(line: Line) -> bool:
+    """What a file says of variants and seeds is about many runs, and no part of the experiment of any one."""
+    return bool(line.parameter) and line.selector.rsplit(".", 1)[-1] == "Ablation"
 
 
 def _text(line: Line) -> Text:

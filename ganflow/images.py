@@ -11,7 +11,7 @@ import io
 import os
 import struct
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,6 +72,30 @@ def grid(columns: Mapping[str, Tensor], *, scale: int | None = None, titles: boo
             _title(sheet, name + _part(values.shape[1]), left, width)
         for i, pixels in enumerate(_pixels(values)):
             sheet.paste(_enlarged(pixels, height, width), (left, top + i * (height + gap)))
+    return sheet
+
+
+def apart(sheet: Image, names: Sequence[str]) -> dict[str, Image]:
+    """``apart(grid({"a": a, "b": b}), ["a", "b"])``: its columns again, as pictures without titles.
+
+    Args:
+        sheet: from :func:`grid` with titles and the usual gap.
+    """
+    width = (sheet.width - GAP) // len(names) - GAP
+    left = [GAP + j * (width + GAP) for j in range(len(names))]
+    return {n: sheet.crop((x, TITLE, x + width, sheet.height)) for n, x in zip(names, left, strict=True)}
+
+
+def beside(columns: Mapping[str, Image]) -> Image:
+    """Columns of one size side by side, their names above them."""
+    from PIL import Image
+
+    width, height = next(iter(columns.values())).size
+    sheet = Image.new("RGB", (GAP + len(columns) * (width + GAP), TITLE + height), PAPER)
+    for j, (name, column) in enumerate(columns.items()):
+        left = GAP + j * (width + GAP)
+        _title(sheet, name, left, width)
+        sheet.paste(column, (left, TITLE))
     return sheet
 
 

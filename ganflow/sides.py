@@ -16,7 +16,7 @@ from ganflow import rundir
 from ganflow.config import load
 from ganflow.diff import Comparison, Measured, Side, lines
 from ganflow.experiment import Experiment
-from ganflow.inspection import inspect, refuse
+from ganflow.inspection import Inspection, inspect, refuse
 
 STYLES = {"a": "red", "b": "green", "title": "bold", "head": "bold", "added": "green", "removed": "red"}
 PLAIN = (bool, int, float, str, type(None))
@@ -44,6 +44,11 @@ def side_of(experiment: Experiment, *, shapes: bool = True) -> Side:
     """An experiment with its step graph, cost and the defaults of what it binds."""
     inspection = inspect(experiment, shapes=shapes)
     refuse(inspection.findings)
+    return side_from(experiment, inspection)
+
+
+def side_from(experiment: Experiment, inspection: Inspection) -> Side:
+    """The same of an experiment that has been looked at."""
     cost = inspection.cost
     measured = Measured(dict(cost.updates), cost.textbook, dict(cost.parameters))
     return Side(experiment, inspection.graph, measured, defaults_of(experiment))
