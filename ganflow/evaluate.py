@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganflow.codec import same
 from ganflow.codegen import generate_values
 from ganflow.data.seeding import seed_all
 from ganflow.draws import SeededRandom
@@ -88,4 +89,5 @@ def evaluation(step: TrainStep, *, seed: int = 0) -> Iterator[None]:
             module.training = training
         with torch.no_grad():
             for buffer, kept in buffers:
-                buffer.copy_(kept)
+                if not same(buffer, kept):  # one that repeats a single number cannot be written, nor has it changed
+                    buffer.copy_(kept)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -124,9 +125,8 @@ class Trainer:
                 shown.say(self.beginning(origin, total, device, batches))
                 for line in said(step, deterministic=settings.deterministic):
                     shown.say(line)
-                place = Place(
-                    self.run_dir, is_there, *(f"{self.command} {c} {self.run_dir}" for c in ("resume", "replay"))
-                )
+                path = shlex.quote(str(self.run_dir))
+                place = Place(self.run_dir, is_there, f"{self.command} resume {path}", f"{self.command} replay {path}")
                 told = {
                     "made_by": made_by,
                     "config": rundir.load(self.run_dir).config,

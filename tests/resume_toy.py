@@ -115,3 +115,15 @@ class Unsaveable(nn.Linear):
         return object()
 
     def set_extra_state(self, state: object) -> None: ...
+
+
+@gin.register
+class Repeating(nn.Linear):
+    """A buffer that is one number many times over, which cannot be written."""
+
+    def __init__(self) -> None:
+        super().__init__(2, 1)
+        self.register_buffer("scale", torch.full((1,), 0.5).expand(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x * self.scale)

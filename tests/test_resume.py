@@ -390,6 +390,25 @@ def test_networks_that_change_while_they_train(toy: Path, capsys: pytest.Capture
     assert found.status == 0 and "cannot be resumed" in found.out and "D.layer.weight" in found.out
 
 
+def test_a_buffer_that_cannot_be_written_stands_in_nobodys_way(toy: Path) -> None:
+    changes = ["Trainer.steps = 4", "D/Network.module = @Repeating()"]
+    straight = trained("a run/straight", toy, *changes)
+    resumed = cut(straight, 2)
+    trained(resumed, toy, *changes, resume=True)
+    assert list(differences(straight, resumed)) == []
+
+
+def test_the_command_that_goes_on_can_be_pasted(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop_module.Loop, "finish", interrupted)
+    found = command(capsys, "run", "base.gin", "--runs", "my runs", "--set", "Trainer.checkpoint_every = 2")
+    assert found.status == 130 and "ganflow resume 'my runs/base'" in found.out
+
+
 def test_what_cannot_be_saved_is_found_before_the_first_iteration(toy: Path) -> None:
     with pytest.raises(GanflowError) as found:
         trained("run", toy, "D/Network.module = @Unsaveable()")

@@ -10,9 +10,9 @@ from ganflow.cli.app import app, main, program
 from ganflow.cli.runs import resume, run, verify_resume  # isort: skip - the order of the commands in the help
 from ganflow.cli.looks import check, data, diff, plan, profile, source  # isort: skip
 from ganflow.cli.ablate import ablate  # isort: skip
-from ganflow.cli.results import report, sample, tensorboard  # isort: skip
+from ganflow.cli.results import replay, report, sample, tensorboard  # isort: skip
 
 __all__ = [
-    "ablate", "app", "check", "data", "diff", "main", "plan", "profile", "program", "report", "resume", "run", "sample",
-    "source", "tensorboard", "verify_resume",
+    "ablate", "app", "check", "data", "diff", "main", "plan", "profile", "program", "replay", "report", "resume", "run",
+    "sample", "source", "tensorboard", "verify_resume",
 ]  # fmt: skip
